@@ -1,0 +1,6 @@
+//! What roasd knows and decides, as plain values and functions: no I/O, no clock, no chance of its
+//! own. Everything outside gathers inputs, asks here, and writes down the answer.
+
+pub mod ids;
+pub mod money;
+pub mod time;

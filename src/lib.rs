@@ -1,0 +1,7 @@
+//! roasd moves Meta ad budget toward the ads whose leads become revenue in the CRM, and never does
+//! anything to an ad account that its owner could not explain, cap or undo.
+//!
+//! `ARCHITECTURE.md` in the root of the repository is the map of this crate. In reading order:
+
+pub mod clock;
+pub mod domain;
