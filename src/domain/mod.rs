@@ -3,10 +3,12 @@
 
 pub mod attribution;
 pub mod audit;
+pub mod autonomy;
 pub mod change;
 pub mod deal;
 pub mod ids;
 pub mod insight;
+pub mod limits;
 pub mod money;
 pub mod revenue;
 pub mod structure;
