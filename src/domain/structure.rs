@@ -467,11 +467,8 @@ impl Structure {
             return Some(HandsOff::Ended);
         }
         // Source: Meta, v26 changelog: these two kinds cannot be edited at all.
-        match campaign.smart_promotion.as_deref() {
-            Some(kind @ ("AUTOMATED_SHOPPING_ADS" | "SMART_APP_PROMOTION")) => {
-                return Some(HandsOff::LegacyAdvantage(kind.to_owned()));
-            }
-            _ => {}
+        if let Some(kind @ ("AUTOMATED_SHOPPING_ADS" | "SMART_APP_PROMOTION")) = campaign.smart_promotion.as_deref() {
+            return Some(HandsOff::LegacyAdvantage(kind.to_owned()));
         }
         campaign
             .has_budget_schedule
