@@ -3,4 +3,7 @@
 
 pub mod ids;
 pub mod money;
+pub mod policy;
+pub mod rationale;
+pub mod structure;
 pub mod time;
