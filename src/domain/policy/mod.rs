@@ -1,8 +1,11 @@
 //! What decides: a policy takes plain inputs and answers with decisions that explain themselves.
 
+mod budgets;
 pub mod inputs;
+pub mod outlook;
 pub mod params;
 pub mod roasd;
+mod statuses;
 
 use std::fmt;
 
@@ -191,3 +194,6 @@ impl Outcome {
         self.decisions.iter().filter(|d| d.action != Action::Hold)
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests_support;

@@ -1,8 +1,11 @@
 //! Why a decision was taken: every number, and a paragraph a media buyer reads in ten seconds.
 
+pub mod paragraph;
+
 use crate::domain::ids::{AdId, AdSetId, CampaignId, StageName};
 use crate::domain::money::Currency;
-use crate::domain::policy::{Action, AdState, Mode, Move};
+use crate::domain::policy::{Action, AdState, Mode, Move, PolicyParams};
+use crate::domain::posterior::gamma::LogNormal;
 use crate::domain::structure::EntityRef;
 use crate::domain::time::Timestamp;
 
@@ -27,6 +30,33 @@ pub struct Evidence {
     pub age_hours: f64,
     /// Whether only lifetime totals are known.
     pub totals_only: bool,
+}
+
+impl Evidence {
+    /// Adds what another ad of the same entity counted.
+    pub fn add(&mut self, other: &Self) {
+        self.impressions += other.impressions;
+        self.clicks += other.clicks;
+        self.spend += other.spend;
+        self.pipeline_value += other.pipeline_value;
+        self.ctr = ratio(self.clicks, self.impressions).unwrap_or(0.0);
+        self.raw_roas = ratio(self.pipeline_value, self.spend);
+        self.age_hours = self.age_hours.max(other.age_hours);
+        self.totals_only |= other.totals_only;
+        if self.stages.is_empty() {
+            self.stages.clone_from(&other.stages);
+        } else {
+            for (own, more) in self.stages.iter_mut().zip(&other.stages) {
+                own.reached += more.reached;
+                own.successes += more.successes;
+                own.mature_exposure += more.mature_exposure;
+            }
+        }
+    }
+}
+
+fn ratio(part: f64, whole: f64) -> Option<f64> {
+    (whole > 0.0).then(|| part / whole)
 }
 
 /// What was counted at one stage.
@@ -63,6 +93,24 @@ pub struct Belief {
     pub p_above_scale: f64,
     /// The Thompson draw.
     pub draw: f64,
+}
+
+impl Belief {
+    /// The belief `roas` with its posterior mean and draw, told against the thresholds.
+    #[must_use]
+    pub fn of(roas: LogNormal, mean_roas: f64, draw: f64, params: &PolicyParams) -> Self {
+        Self {
+            mean_roas,
+            mu: roas.mu,
+            sigma: roas.sigma,
+            q10: roas.quantile(0.1),
+            q50: roas.quantile(0.5),
+            q90: roas.quantile(0.9),
+            p_below_kill: roas.p_below(params.kill_roas),
+            p_above_scale: roas.p_above(params.scale_roas),
+            draw,
+        }
+    }
 }
 
 /// Where an ad's prior comes from.
@@ -117,6 +165,9 @@ pub struct AdReading {
     pub blended_score: f64,
     /// Whether it is too young or too cheap to kill.
     pub in_ignorance_zone: bool,
+    /// Further spend without another lead (direct: purchase) after which it would be killed, main
+    /// units; `None` beyond reason.
+    pub spend_until_kill: Option<f64>,
     /// Inputs of this ad that were dropped as unusable.
     pub bad_inputs: usize,
 }
@@ -178,8 +229,6 @@ pub enum Rule {
     BadInput,
     /// The owner's or Meta's reason not to touch it.
     Untouchable(String),
-    /// It has no live ad.
-    NothingLive,
     /// The budgets are over the cap and cannot come down faster.
     CapUnreachable,
     /// P(ROAS < kill) is high enough.
@@ -249,4 +298,38 @@ pub struct Rationale {
     pub live_ads: Vec<(AdId, f64)>,
     /// What would change the decision, in plain words.
     pub would_change: Vec<String>,
+    /// The thresholds in force.
+    pub thresholds: Thresholds,
+}
+
+/// The thresholds a rationale is told against.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Thresholds {
+    /// ROAS below which an ad is not worth running.
+    pub kill_roas: f64,
+    /// How sure a kill must be.
+    pub p_kill: f64,
+    /// ROAS above which an entity is marked to scale.
+    pub scale_roas: f64,
+    /// How sure that mark must be.
+    pub p_scale: f64,
+    /// How sure rotation must be.
+    pub p_rotate: f64,
+    /// At most this sure for a return.
+    pub p_return: f64,
+}
+
+impl Thresholds {
+    /// Those of `params`.
+    #[must_use]
+    pub const fn of(params: &PolicyParams) -> Self {
+        Self {
+            kill_roas: params.kill_roas,
+            p_kill: params.p_kill,
+            scale_roas: params.scale_roas,
+            p_scale: params.p_scale,
+            p_rotate: params.p_rotate,
+            p_return: params.p_return,
+        }
+    }
 }
