@@ -24,6 +24,9 @@ const PACE_DAYS: f64 = 5.0;
 /// How many live ads an explanation names.
 const NAMED_ADS: usize = 10;
 
+/// A kill further away than this multiple of what the ad has spent is not worth naming.
+const NEAR: f64 = 5.0;
+
 /// What was decided about budgets.
 #[derive(Debug)]
 pub(super) struct Budgets {
@@ -413,10 +416,12 @@ fn outlook_of(
         let (even, now) = (short(even), short(part.draw));
         match action {
             Action::Raise => lines.push(format!(
-                "it would stay as it is if we expected {even} {code} per {code} instead of {now}"
+                "at {even} {code} per {code} instead of the {now} drawn from that range it would stay \
+                 as it is"
             )),
             Action::Cut => lines.push(format!(
-                "it would keep its budget if we expected {even} {code} per {code} instead of {now}"
+                "at {even} {code} per {code} instead of the {now} drawn from that range it would keep \
+                 its budget"
             )),
             Action::Hold | Action::Kill | Action::Rotate | Action::Return => {}
         }
@@ -435,7 +440,9 @@ fn outlook_of(
         .max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(&a.0)))
         .and_then(|(ad, _)| Some((run.beliefs.ads.get(*ad)?, run.ads.get(*ad)?)));
     if let Some((belief, ad)) = main {
-        if let Some(spend) = outlook::spend_until_kill(belief, &run.params) {
+        if let Some(spend) = outlook::spend_until_kill(belief, &run.params)
+            && spend <= NEAR * belief.ledger.spend
+        {
             lines.push(format!(
                 "ad {} would be stopped after about {} more without another {}",
                 ad.ad,

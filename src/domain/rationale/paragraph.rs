@@ -44,18 +44,29 @@ impl Rationale {
 
     fn headline(&self) -> String {
         let label = self.label();
-        let scale = if self.scale { " Marked to scale." } else { "" };
+        // A cut entity may well be one to scale, but saying so here would confuse.
+        let scale = if self.scale && self.action != Action::Cut {
+            " Marked to scale."
+        } else {
+            ""
+        };
+        // Without days, spend stands for the budget, and it is of no day.
+        let pace = if self.evidence.totals_only {
+            ""
+        } else {
+            " a day"
+        };
         match (self.action, self.change) {
             (Action::Raise, Move::Budget { from, to }) => {
                 format!(
-                    "Raise {label} from {} to {} a day.{scale}",
+                    "Raise {label} from {} to {}{pace}.{scale}",
                     plain(from),
                     with_code(to)
                 )
             }
             (Action::Cut, Move::Budget { from, to }) => {
                 format!(
-                    "Cut {label} from {} to {} a day.{scale}",
+                    "Cut {label} from {} to {}{pace}.{scale}",
                     plain(from),
                     with_code(to)
                 )
@@ -64,7 +75,7 @@ impl Rationale {
             (Action::Rotate, _) => format!("Pause {label} for now."),
             (Action::Return, _) => format!("Let {label} run again."),
             (_, Move::Budget { from, .. }) => {
-                format!("Leave {label} at {} a day.{scale}", with_code(from))
+                format!("Leave {label} at {}{pace}.{scale}", with_code(from))
             }
             (_, Move::Status { .. }) => format!("Leave {label} as it is."),
         }
@@ -140,7 +151,8 @@ fn level(b: &BudgetTrail, code: &str) -> String {
         Some(level) => {
             let _ = write!(text, ", against {} where budgets level out", short(level));
         }
-        None => text.push_str(", and the cap leaves no choice between budgets"),
+        None if b.target >= b.highest => text.push_str(", and the cap has room for every raise"),
+        None => text.push_str(", and the cap needs every budget at its least"),
     }
     text.push_str(match b.bound {
         Bound::None => ".",
@@ -156,16 +168,22 @@ fn level(b: &BudgetTrail, code: &str) -> String {
 fn counted(e: &Evidence, currency: Currency) -> String {
     let mut text = format!("It spent {}", amount(e.spend, currency));
     let _ = write!(text, " for {} clicks", count(e.clicks));
-    for stage in &e.stages {
-        let _ = write!(
-            text,
-            ", {} {}",
-            count(stage.reached),
-            stage.stage.as_str().replace('_', " ")
-        );
+    let stages: Vec<String> = e
+        .stages
+        .iter()
+        .map(|s| {
+            format!(
+                "{} {}",
+                s.stage.as_str().replace('_', " "),
+                count(s.reached)
+            )
+        })
+        .collect();
+    if !stages.is_empty() {
+        let _ = write!(text, " ({})", stages.join(", "));
     }
     match e.raw_roas {
-        Some(roas) => {
+        Some(roas) if e.pipeline_value != 0.0 => {
             let _ = write!(
                 text,
                 "; so far that is worth {}, {} per {} spent.",
@@ -174,7 +192,7 @@ fn counted(e: &Evidence, currency: Currency) -> String {
                 currency.code()
             );
         }
-        None => text.push('.'),
+        _ => text.push('.'),
     }
     text
 }

@@ -126,8 +126,8 @@ fn account(wild: bool) -> impl Strategy<Value = PolicyInputs> {
     (
         any::<bool>(),
         any::<u64>(),
-        prop::collection::vec(entity(), 0..5),
-        prop::collection::vec(one_ad(wild), 0..12),
+        prop::collection::vec(entity(), if wild { 0..5 } else { 2..5 }),
+        prop::collection::vec(one_ad(wild), if wild { 0..12 } else { 2..16 }),
         0..60_000_i64,
         (any::<bool>(), any::<bool>()),
         (number(wild), number(wild)),
@@ -139,12 +139,17 @@ fn account(wild: bool) -> impl Strategy<Value = PolicyInputs> {
                 given.seed = seed;
                 given.entities = entities;
                 given.ads = ads;
+                if !wild {
+                    name_apart(&mut given);
+                }
                 given.limits.daily_cap = usd(cap);
                 given.limits.fuzz = Percentage::from_fraction(fuzz).unwrap();
                 given.first_decision_of_day = first;
                 given.params.hierarchy = hierarchy;
                 given.params.ignorance_spend = 10.0;
                 given.params.min_spend_for_kill = 20.0;
+                given.params.rotate_spend = 10.0;
+                given.params.kill_roas = [0.5, 5.0, 50.0][(seed % 3) as usize];
                 (given.deals_total, given.deals_attributed) = deals;
                 if wild {
                     given.params.kappa_mult = deals.0;
@@ -154,6 +159,16 @@ fn account(wild: bool) -> impl Strategy<Value = PolicyInputs> {
                 given
             },
         )
+}
+
+/// Leaves repeated ids to the wild accounts.
+fn name_apart(given: &mut PolicyInputs) {
+    for (i, ad) in given.ads.iter_mut().enumerate() {
+        ad.ad = AdId::new(format!("a{i}")).unwrap();
+    }
+    for (i, entity) in given.entities.iter_mut().enumerate() {
+        entity.entity = EntityRef::AdSet(AdSetId::new(format!("s{i}")).unwrap());
+    }
 }
 
 fn cap_is_kept(given: &PolicyInputs, outcome: &Outcome) -> Result<(), TestCaseError> {
@@ -286,4 +301,25 @@ fn budgets_beyond_belief_are_held() {
         assert_eq!(outcome.decisions[0].action, Action::Hold, "{budget}");
         assert_eq!(outcome.decisions[0].rationale.rule, Rule::BadInput);
     }
+}
+
+#[test]
+fn the_accounts_tried_lead_to_every_action_and_flag() {
+    use proptest::strategy::ValueTree as _;
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let (mut actions, mut flags) = (BTreeMap::new(), BTreeMap::new());
+    for _ in 0..400 {
+        let given = account(false).new_tree(&mut runner).unwrap().current();
+        let outcome = run(&given);
+        for d in &outcome.decisions {
+            *actions.entry(d.action).or_insert(0) += 1;
+        }
+        for flag in outcome.flags {
+            *flags.entry(flag).or_insert(0) += 1;
+        }
+    }
+    println!("{actions:?} {flags:?}");
+    assert_eq!(actions.len(), 6, "{actions:?}");
+    // These accounts are clean; the wild ones are not.
+    assert_eq!(flags.len(), 5, "{flags:?}");
 }
