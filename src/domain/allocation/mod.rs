@@ -1,6 +1,6 @@
 //! Budgets (ALGORITHM 5): money moves to where the next unit earns most, within bounds.
 //!
-//! Floats end here. What comes out of [`fit`] is whole minor units, dither included, and is sent as
+//! Floats end here. What comes out of [`fit()`] is whole minor units, dither included, and is sent as
 //! it is.
 
 pub mod bounds;
