@@ -3,12 +3,21 @@
 
 pub mod attribution;
 pub mod audit;
+pub mod autonomy;
 pub mod change;
+pub mod coverage;
 pub mod deal;
+pub mod fx;
 pub mod ids;
 pub mod insight;
+pub mod invariants;
+pub mod limits;
 pub mod money;
+pub mod naming;
+pub mod plan;
 pub mod revenue;
+pub mod safety;
+pub mod stages;
 pub mod structure;
 pub mod time;
 pub mod visit;
