@@ -24,7 +24,9 @@ pub enum SetupError {
         url: String,
     },
     /// Tokens would go over the network in plain text.
-    #[error("the address {url:?} must begin with https: only this machine may be spoken to in http")]
+    #[error(
+        "the address {url:?} must begin with https: only this machine may be spoken to in http"
+    )]
     PlainText {
         /// What was given.
         url: String,

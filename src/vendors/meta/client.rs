@@ -435,10 +435,7 @@ impl MetaAds for MetaClient {
         query: &InsightsQuery,
         after: Option<&Cursor>,
     ) -> Result<Page<AdInsight>, VendorError> {
-        let range = format!(
-            r#"{{"since":"{}","until":"{}"}}"#,
-            query.since, query.until
-        );
+        let range = format!(r#"{{"since":"{}","until":"{}"}}"#, query.since, query.until);
         let mut parameters = vec![
             ("level", "ad".to_owned()),
             ("time_range", range),
@@ -687,7 +684,10 @@ mod tests {
     fn a_permit_allows_its_kind_alone() {
         use CallKind::{Read, SafetyWrite, Write};
         let check = |need: Need, allowed: [bool; 3]| {
-            assert_eq!([Read, Write, SafetyWrite].map(|kind| need.accepts(kind)), allowed);
+            assert_eq!(
+                [Read, Write, SafetyWrite].map(|kind| need.accepts(kind)),
+                allowed
+            );
         };
         check(Need::Read, [true, false, false]);
         check(Need::Settings, [true, false, true]);

@@ -374,7 +374,9 @@ mod tests {
             check(number, 0, 400, Permanent);
             check(100, number, 400, Permanent);
         }
-        for number in [1_885_272, 1_885_650, 1_487_901, 2_238_055, 2_446_307, 1_885_621] {
+        for number in [
+            1_885_272, 1_885_650, 1_487_901, 2_238_055, 2_446_307, 1_885_621,
+        ] {
             check(100, number, 400, BadValue);
             check(number, 0, 400, BadValue);
         }
@@ -467,8 +469,17 @@ mod tests {
     #[test]
     fn a_passing_fault_of_a_write_leaves_its_effect_unknown() {
         let of = |class, is_write| error(class, String::new(), None, None, is_write);
-        assert!(matches!(of(Class::Temporary, true), VendorError::Unknown { .. }));
-        assert!(matches!(of(Class::Temporary, false), VendorError::Retry { .. }));
-        assert!(matches!(of(Class::AppLimit, true), VendorError::Throttled { .. }));
+        assert!(matches!(
+            of(Class::Temporary, true),
+            VendorError::Unknown { .. }
+        ));
+        assert!(matches!(
+            of(Class::Temporary, false),
+            VendorError::Retry { .. }
+        ));
+        assert!(matches!(
+            of(Class::AppLimit, true),
+            VendorError::Throttled { .. }
+        ));
     }
 }

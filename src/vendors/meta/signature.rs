@@ -17,9 +17,8 @@ pub enum SignatureFault {
 /// `appsecret_proof`: lower-case hex HMAC-SHA-256 of the access token, keyed with the app secret.
 #[must_use]
 pub fn appsecret_proof(app_secret: &[u8], access_token: &[u8]) -> String {
-    mac(app_secret, access_token).map_or_else(String::new, |mac| {
-        hex::encode(mac.finalize().into_bytes())
-    })
+    mac(app_secret, access_token)
+        .map_or_else(String::new, |mac| hex::encode(mac.finalize().into_bytes()))
 }
 
 /// Checks `X-Hub-Signature-256` of a webhook: HMAC-SHA-256 of the raw body.

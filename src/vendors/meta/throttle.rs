@@ -454,7 +454,9 @@ impl MetaGate {
             .filter(|reading| reading.at(now) >= limit)
             .max_by_key(|reading| reading.falls_below(limit))?;
         Some(Closed {
-            until: over.falls_below(limit).max(time::add(now, time::seconds(1))),
+            until: over
+                .falls_below(limit)
+                .max(time::add(now, time::seconds(1))),
             reason: format!(
                 "{:.0} % of Meta's limit {} is used, {}s stop at {limit:.0} %",
                 over.percent,

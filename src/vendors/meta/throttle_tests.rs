@@ -57,7 +57,8 @@ impl Rig {
         self.run(async move {
             let mut times = Vec::new();
             for _ in 0..count {
-                let _ = gate.permit(&caller(n), kind, SignedDuration::ZERO)
+                let _ = gate
+                    .permit(&caller(n), kind, SignedDuration::ZERO)
                     .await
                     .unwrap();
                 times.push(clock.now());
@@ -165,10 +166,7 @@ async fn the_lower_tier_wins() {
         ..Usage::default()
     };
     rig.gate.observe(&account(1), &told);
-    assert_eq!(
-        rig.gate.headroom(&account(1)).tier,
-        AccessTier::Development
-    );
+    assert_eq!(rig.gate.headroom(&account(1)).tier, AccessTier::Development);
     let times = rig.passes(1, CallKind::Read, 20).await;
     assert!(time::between(times[0], times[19]) > minutes(2));
 }
@@ -232,7 +230,8 @@ async fn a_cool_down_stops_all_and_outlives_a_restart() {
     let until = time::add(rig.clock.now(), minutes(10));
     let scope = Scope::Account(account(1));
     rig.gate.cool_down(scope.clone(), until, "code 17");
-    rig.gate.cool_down(scope, time::add(rig.clock.now(), seconds(1)), "shorter");
+    rig.gate
+        .cool_down(scope, time::add(rig.clock.now(), seconds(1)), "shorter");
     rig.gate.observe(&account(1), &usage(Share::Account, 60.0));
     for kind in [CallKind::Read, CallKind::Write, CallKind::SafetyWrite] {
         let closed = rig.permit(1, kind).await.unwrap_err();
@@ -244,7 +243,10 @@ async fn a_cool_down_stops_all_and_outlives_a_restart() {
     again.restore(rig.gate.snapshot());
     assert_eq!(again.snapshot(), rig.gate.snapshot());
     assert_eq!(
-        again.closed(&account(1), CallKind::SafetyWrite).unwrap().until,
+        again
+            .closed(&account(1), CallKind::SafetyWrite)
+            .unwrap()
+            .until,
         until
     );
     assert_eq!(again.headroom(&account(1)).cost_factor, 2);

@@ -180,7 +180,10 @@ mod tests {
     fn each_header_is_read() {
         check(&[], &[]);
         check(
-            &[("x-app-usage", r#"{"call_count":28,"total_time":25,"total_cputime":31.5}"#)],
+            &[(
+                "x-app-usage",
+                r#"{"call_count":28,"total_time":25,"total_cputime":31.5}"#,
+            )],
             &[(Share::App, "app", 31.5)],
         );
         check(

@@ -61,7 +61,9 @@ impl<'de> Deserialize<'de> for Loose {
             Value::Number(n) => Ok(Self(n.to_string())),
             Value::Bool(b) => Ok(Self(b.to_string())),
             Value::Null => Ok(Self(String::new())),
-            Value::Array(_) | Value::Object(_) => Err(serde::de::Error::custom("not a plain value")),
+            Value::Array(_) | Value::Object(_) => {
+                Err(serde::de::Error::custom("not a plain value"))
+            }
         }
     }
 }
@@ -70,7 +72,10 @@ type Text = Option<Loose>;
 
 /// The text of a field, unless it is missing or empty.
 fn text(field: &Text) -> Option<&str> {
-    field.as_ref().map(|loose| loose.0.as_str()).filter(|text| !text.is_empty())
+    field
+        .as_ref()
+        .map(|loose| loose.0.as_str())
+        .filter(|text| !text.is_empty())
 }
 
 fn need<'a>(name: &str, field: &'a Text) -> Result<&'a str, String> {
@@ -93,7 +98,9 @@ fn id<T: std::str::FromStr<Err = crate::domain::ids::BadId>>(
     name: &str,
     field: &Text,
 ) -> Result<T, String> {
-    need(name, field)?.parse().map_err(|bad: crate::domain::ids::BadId| bad.to_string())
+    need(name, field)?
+        .parse()
+        .map_err(|bad: crate::domain::ids::BadId| bad.to_string())
 }
 
 /// Whole minor units; missing and zero are the same at Meta.
@@ -104,13 +111,18 @@ fn minor(name: &str, field: &Text, currency: Currency) -> Result<Option<Money>, 
     match text.parse::<i64>() {
         Ok(0) => Ok(None),
         Ok(n) if n > 0 => Ok(Some(Money::from_minor(n, currency))),
-        Ok(_) | Err(_) => Err(format!("its {name} {text:?} is not a number of minor units")),
+        Ok(_) | Err(_) => Err(format!(
+            "its {name} {text:?} is not a number of minor units"
+        )),
     }
 }
 
 fn count(name: &str, field: &Text) -> Result<Option<u64>, String> {
     text(field)
-        .map(|text| text.parse().map_err(|_| format!("its {name} {text:?} is not a count")))
+        .map(|text| {
+            text.parse()
+                .map_err(|_| format!("its {name} {text:?} is not a count"))
+        })
         .transpose()
 }
 
@@ -201,7 +213,9 @@ fn next_cursor(paging: PagingWire) -> Result<Option<Cursor>, String> {
     let Some(next) = paging.next else {
         return Ok(None);
     };
-    let given = paging.cursors.and_then(|cursors| text(&cursors.after).map(ToOwned::to_owned));
+    let given = paging
+        .cursors
+        .and_then(|cursors| text(&cursors.after).map(ToOwned::to_owned));
     let cursor = given.or_else(|| {
         let url = reqwest::Url::parse(&next).ok()?;
         url.query_pairs()
@@ -228,7 +242,9 @@ pub(super) fn account(body: Value) -> Result<Account, String> {
     let code = need("currency", &wire.currency)?;
     let currency = Currency::new(code).map_err(|error| error.to_string())?;
     let number = need("account_status", &wire.account_status)?;
-    let number = number.parse().map_err(|_| "its account_status is not a number".to_owned())?;
+    let number = number
+        .parse()
+        .map_err(|_| "its account_status is not a number".to_owned())?;
     Ok(Account {
         id: AdAccountId::new(need("id", &wire.id)?).map_err(|error| error.to_string())?,
         name: owned(&wire.name),
@@ -451,7 +467,10 @@ pub(super) fn insights(
     let knows_link_clicks = body
         .get("data")
         .and_then(Value::as_array)
-        .is_some_and(|rows| rows.iter().any(|row| row.get("inline_link_clicks").is_some()));
+        .is_some_and(|rows| {
+            rows.iter()
+                .any(|row| row.get("inline_link_clicks").is_some())
+        });
     page(body, after, |row| {
         insight(row, currency, query, knows_link_clicks)
     })
@@ -543,7 +562,10 @@ pub(super) fn activity(row: Value) -> Result<Activity, String> {
         at: instant("event_time", &wire.event_time)?,
         kind: need("event_type", &wire.event_type)?.to_owned(),
         object_id: owned(&wire.object_id),
-        actor: text(&wire.actor_name).or(text(&wire.actor_id)).unwrap_or_default().to_owned(),
+        actor: text(&wire.actor_name)
+            .or(text(&wire.actor_id))
+            .unwrap_or_default()
+            .to_owned(),
         application_id: text(&wire.application_id)
             .filter(|id| *id != "0")
             .map(ToOwned::to_owned),

@@ -53,8 +53,10 @@ fn an_account_is_read() {
     assert_eq!(found.id, AdAccountId::new("12").unwrap());
     assert_eq!(found.min_daily_budget, Some(usd(100)));
     assert_eq!(found.status, AccountStatus::Active);
-    let refused = account(json!({"id": "act_12", "account_status": 1, "currency": "XXX",
-        "timezone_name": "UTC"}));
+    let refused = account(
+        json!({"id": "act_12", "account_status": 1, "currency": "XXX",
+        "timezone_name": "UTC"}),
+    );
     assert!(refused.unwrap_err().contains("XXX"));
 }
 
@@ -72,7 +74,10 @@ fn a_campaign_is_read() {
     let mut legacy = row;
     legacy["smart_promotion_type"] = json!("AUTOMATED_SHOPPING_ADS");
     let found = campaign(legacy, USD).unwrap();
-    assert_eq!(found.smart_promotion.as_deref(), Some("AUTOMATED_SHOPPING_ADS"));
+    assert_eq!(
+        found.smart_promotion.as_deref(),
+        Some("AUTOMATED_SHOPPING_ADS")
+    );
 }
 
 #[test]
@@ -90,7 +95,10 @@ fn a_page_keeps_good_rows_and_names_bad_ones() {
     let page = page(body, None, |row| ad_set(row, USD)).unwrap();
     assert_eq!(page.rows.len(), 1);
     let learning = page.rows[0].learning.clone().unwrap();
-    assert_eq!(learning.last_significant_edit, Some(time::from_seconds(1_790_000_000)));
+    assert_eq!(
+        learning.last_significant_edit,
+        Some(time::from_seconds(1_790_000_000))
+    );
     assert_eq!(page.next, Some(Cursor("b".to_owned())));
     assert_eq!(page.faults.len(), 2);
     assert_eq!(page.faults[0], "2: its status \"NEW_STATUS\" is not known");
@@ -107,10 +115,19 @@ fn the_end_of_a_list_is_the_absence_of_next() {
     };
     check(Value::Null, Ok(None));
     check(json!({"cursors": {"after": "x"}}), Ok(None));
-    check(json!({"cursors": {"after": "x"}, "next": "https://g/"}), Ok(Some("x")));
-    check(json!({"next": "https://g/?after=y%3D&access_token=T"}), Ok(Some("y=")));
+    check(
+        json!({"cursors": {"after": "x"}, "next": "https://g/"}),
+        Ok(Some("x")),
+    );
+    check(
+        json!({"next": "https://g/?after=y%3D&access_token=T"}),
+        Ok(Some("y=")),
+    );
     check(json!({"next": "https://g/"}), Err(()));
-    check(json!({"cursors": {"after": "same"}, "next": "https://g/"}), Err(()));
+    check(
+        json!({"cursors": {"after": "same"}, "next": "https://g/"}),
+        Err(()),
+    );
     assert!(page(json!({"success": true}), None, Ok::<Value, String>).is_err());
 }
 
@@ -119,7 +136,13 @@ fn text_is_found_in_each_of_its_homes() {
     let check = |value: Value, expected: [&str; 7]| {
         let c = creative(&value);
         let found = [
-            &c.title, &c.body, &c.description, &c.call_to_action, &c.format, &c.link, &c.url_tags,
+            &c.title,
+            &c.body,
+            &c.description,
+            &c.call_to_action,
+            &c.format,
+            &c.link,
+            &c.url_tags,
         ];
         assert_eq!(found.map(String::as_str), expected, "{value}");
     };
@@ -127,7 +150,15 @@ fn text_is_found_in_each_of_its_homes() {
         json!({"id": "5", "object_story_spec": {"link_data": {"name": "T", "message": "B",
             "description": "D", "link": "https://a", "call_to_action": {"type": "SIGN_UP"}}},
             "url_tags": "utm_content={{ad.id}}", "title": "old"}),
-        ["T", "B", "D", "SIGN_UP", "image", "https://a", "utm_content={{ad.id}}"],
+        [
+            "T",
+            "B",
+            "D",
+            "SIGN_UP",
+            "image",
+            "https://a",
+            "utm_content={{ad.id}}",
+        ],
     );
     check(
         json!({"object_story_spec": {"video_data": {"title": "T", "message": "B",
@@ -180,9 +211,18 @@ fn a_daily_row_is_read_in_main_units() {
     let page = insights(body, None, USD, &query(false)).unwrap();
     let row = &page.rows[0];
     assert_eq!(row.spend, usd(533_950));
-    assert_eq!((row.impressions, row.clicks, row.reach), (1000, 30, Some(900)));
-    assert_eq!(row.window, ReportWindow::Day(time::parse_date("2026-11-02").unwrap()));
-    let lead = ActionCount { kind: "lead".to_owned(), count: 7.0 };
+    assert_eq!(
+        (row.impressions, row.clicks, row.reach),
+        (1000, 30, Some(900))
+    );
+    assert_eq!(
+        row.window,
+        ReportWindow::Day(time::parse_date("2026-11-02").unwrap())
+    );
+    let lead = ActionCount {
+        kind: "lead".to_owned(),
+        count: 7.0,
+    };
     assert_eq!(row.actions, [lead]);
 }
 
@@ -208,13 +248,22 @@ fn a_row_that_was_not_asked_for_is_a_fault() {
             Some(part) => assert!(page.faults[0].contains(part), "{:?}", page.faults),
         }
     };
-    let set = |key: &'static str, value: &'static str| move |row: &mut Value| row[key] = json!(value);
+    let set =
+        |key: &'static str, value: &'static str| move |row: &mut Value| row[key] = json!(value);
     check(false, &|_| (), None);
     check(true, &set(HOURLY, "13:00:00 - 13:59:59"), None);
     check(true, &set(HOURLY, "24:00:00 - 24:59:59"), Some("hour"));
     check(true, &|_| (), Some("names no hour"));
-    check(false, &set(HOURLY, "13:00:00 - 13:59:59"), Some("of an hour"));
-    check(false, &set("date_stop", "2026-11-03"), Some("instead of one day"));
+    check(
+        false,
+        &set(HOURLY, "13:00:00 - 13:59:59"),
+        Some("of an hour"),
+    );
+    check(
+        false,
+        &set("date_stop", "2026-11-03"),
+        Some("instead of one day"),
+    );
     check(false, &set("account_currency", "EUR"), Some("EUR"));
     check(false, &set("spend", "-1"), Some("spend"));
     check(false, &set("impressions", "many"), Some("impressions"));
@@ -235,16 +284,26 @@ fn settings_are_of_the_object_asked_for() {
     let found = settings(body.clone(), &entity, &ours, USD).unwrap();
     assert_eq!(found.budget, Budget::Daily(usd(2500)));
     assert_eq!(found.spent_today, Some(usd(1500)));
-    assert_eq!(found.last_significant_edit, Some(time::from_seconds(1_790_000_000)));
-    for (key, value) in [("id", "8"), ("account_id", "13"), ("status", "ODD"), ("updated_time", "")]
-    {
+    assert_eq!(
+        found.last_significant_edit,
+        Some(time::from_seconds(1_790_000_000))
+    );
+    for (key, value) in [
+        ("id", "8"),
+        ("account_id", "13"),
+        ("status", "ODD"),
+        ("updated_time", ""),
+    ] {
         let mut other = body.clone();
         other[key] = json!(value);
         assert!(settings(other, &entity, &ours, USD).is_err(), "{key}");
     }
     let mut odd = body;
     odd["budget_remaining"] = json!("9999");
-    assert_eq!(settings(odd, &entity, &ours, USD).unwrap().spent_today, None);
+    assert_eq!(
+        settings(odd, &entity, &ours, USD).unwrap().spent_today,
+        None
+    );
 }
 
 #[test]
