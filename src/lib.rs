@@ -4,5 +4,6 @@
 //! `ARCHITECTURE.md` in the root of the repository is the map of this crate. In reading order:
 
 pub mod clock;
+pub mod config;
 pub mod domain;
 pub mod vendors;
