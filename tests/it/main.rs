@@ -1,1 +1,4 @@
 //! Black-box and conformance tests.
+
+mod layers;
+mod systemd;
