@@ -1,3 +1,7 @@
 //! Black-box and conformance tests.
 
+mod layers;
+mod systemd;
 mod vendor_errors;
+// Helpers outside `#[test]` functions may panic as tests do; this is how the linter is told.
+#![cfg(test)]
