@@ -3,9 +3,11 @@
 //!
 //! `ARCHITECTURE.md` in the root of the repository is the map of this crate. In reading order:
 
+pub mod actors;
 pub mod clock;
 pub mod config;
 pub mod domain;
+pub mod index;
 pub mod store;
 pub mod telemetry;
 pub mod vendors;

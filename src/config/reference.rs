@@ -37,7 +37,11 @@ pub fn all_keys() -> Vec<(String, Key)> {
     }
     let mut found = Vec::new();
     for (name, _, keys) in tables() {
-        let path = if name == "defaults" { "tenants.<id>" } else { name };
+        let path = if name == "defaults" {
+            "tenants.<id>"
+        } else {
+            name
+        };
         walk(path, keys, &mut found);
     }
     found
@@ -60,7 +64,10 @@ fn table(path: &str, about: &str, keys: &'static [Key], out: &mut String) {
     out.push_str(&format!("[{path}]\n"));
     let (tables, values): (Vec<&Key>, Vec<&Key>) =
         keys.iter().partition(|key| !(key.keys)().is_empty());
-    for key in values.into_iter().filter(|key| !(path.starts_with("defaults") && key.is_own)) {
+    for key in values
+        .into_iter()
+        .filter(|key| !(path.starts_with("defaults") && key.is_own))
+    {
         prose(key.doc, out);
         let (value, note) = match key.default {
             Default::Text(toml) => (toml, ""),
@@ -71,7 +78,12 @@ fn table(path: &str, about: &str, keys: &'static [Key], out: &mut String) {
         out.push_str(&format!("#{} = {value}{note}\n", key.name));
     }
     for key in tables.into_iter().filter(|key| !key.is_own) {
-        table(&format!("{path}.{}", key.name), (key.about)(), (key.keys)(), out);
+        table(
+            &format!("{path}.{}", key.name),
+            (key.about)(),
+            (key.keys)(),
+            out,
+        );
     }
 }
 
