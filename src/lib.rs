@@ -4,6 +4,7 @@
 //! `ARCHITECTURE.md` in the root of the repository is the map of this crate. In reading order:
 
 pub mod actors;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod domain;

@@ -303,7 +303,10 @@ fn unknown_tables(root: &Node, cx: &mut Context<'_>) {
 
 fn top<T: FromNode>(root: &Node, name: &str, cx: &mut Context<'_>) -> Option<T> {
     match root.get(name) {
-        Some(node) => T::read(node, name, cx),
+        Some(node) => {
+            cx.places.insert(name.to_owned(), node.place.clone());
+            T::read(node, name, cx)
+        }
         None => T::read(&Node::empty(root.place.clone(), name), name, cx),
     }
 }

@@ -270,7 +270,7 @@ impl FromNode for StageSettings {
             }
             stages.push(stage);
         }
-        if !stages.iter().any(|stage| stage.value.is_won) && cx.faults.len() == before {
+        if !node.entries().iter().any(|entry| is_won(&entry.name)) {
             let problem = "no stage is the sale";
             cx.fault(
                 FaultKind::Missing,
