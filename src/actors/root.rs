@@ -290,7 +290,6 @@ impl RootState {
                     &self.clock,
                     time::add(now, delay),
                     format!("{id}/respawn"),
-                    self.clock.hold(),
                     move |hold| {
                         let _ = myself.cast(RootMsg::Respawn(tenant, hold));
                     },
@@ -354,7 +353,6 @@ impl RootState {
             &self.clock,
             at,
             "root".to_owned(),
-            self.clock.hold(),
             move |hold| {
                 let _ = myself.cast(RootMsg::Look(hold));
             },
