@@ -1,1 +1,3 @@
 //! Black-box and conformance tests.
+
+mod store_conformance;
