@@ -398,8 +398,7 @@ mod tests {
     }
 
     // Computed by another program from the description above.
-    const KNOWN_ANSWER: &str =
-        "5fbccc433cae3ea148a11b96e30dad27ec2893df596abafdaa4aa820c1601d30";
+    const KNOWN_ANSWER: &str = "5fbccc433cae3ea148a11b96e30dad27ec2893df596abafdaa4aa820c1601d30";
 
     proptest! {
         #[test]

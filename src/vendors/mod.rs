@@ -1,7 +1,13 @@
 //! The world outside: Meta and HubSpot, behind traits that speak the domain's words.
 
+pub mod embedder;
 pub mod hubspot;
 pub mod meta;
+
+mod http;
+mod pace;
+
+pub use http::{SetupError, http_client};
 
 use crate::domain::time::SignedDuration;
 

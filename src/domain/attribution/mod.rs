@@ -330,3 +330,6 @@ pub fn attribute(
         retry_until: (now < until).then_some(until),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -351,7 +351,8 @@ pub fn judge(ctx: &ChangeContext<'_>) -> Verdict {
         let reason = "the value in force could not be read";
         return recheck(ctx, Rule::UnknownState, reason);
     };
-    if found == proposed.requested {
+    // An earlier attempt may have sent it, clipped, and not have heard the answer.
+    if found == proposed.requested || ctx.change.intent == Some(found) {
         return Verdict::AlreadyInForce;
     }
     if found != proposed.expected {

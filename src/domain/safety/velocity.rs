@@ -95,8 +95,9 @@ fn held(history: &[BudgetMove], entity: &EntityRef, live: Money, opens: Timestam
 
 /// The upper bounds of a raise.
 pub(super) fn upper(ctx: &ChangeContext<'_>, live: Money, wanted: Money) -> Vec<Limit> {
-    let bounds = at(ctx, live, ctx.now);
-    let opens = opening(ctx, live, |bounds| bounds.hi().minor().min(wanted.minor()));
+    let history = history(ctx, live);
+    let bounds = budget_bounds(&history, ctx.entity(), live, ctx.limits, ctx.now);
+    let opens = opening(ctx, &history, live, wanted);
     let limits = ctx.limits;
     let window = format!("{:#}", limits.velocity_window);
     vec![
@@ -119,8 +120,9 @@ pub(super) fn upper(ctx: &ChangeContext<'_>, live: Money, wanted: Money) -> Vec<
 
 /// The lower bounds of a cut.
 pub(super) fn lower(ctx: &ChangeContext<'_>, live: Money, wanted: Money) -> Vec<Limit> {
-    let bounds = at(ctx, live, ctx.now);
-    let opens = opening(ctx, live, |bounds| bounds.lo().minor().max(wanted.minor()));
+    let history = history(ctx, live);
+    let bounds = budget_bounds(&history, ctx.entity(), live, ctx.limits, ctx.now);
+    let opens = opening(ctx, &history, live, wanted);
     let limits = ctx.limits;
     let window = format!("{:#}", limits.velocity_window);
     vec![
@@ -159,21 +161,40 @@ fn limit(
     }
 }
 
-fn at(ctx: &ChangeContext<'_>, live: Money, when: Timestamp) -> Bounds {
-    budget_bounds(ctx.history, ctx.entity(), live, ctx.limits, when)
-}
-
-/// The first time from which the bounds leave a useful step, were nothing to change meanwhile.
-/// Bounds only ever move when a value leaves a window, so only those times are tried.
-fn opening(
-    ctx: &ChangeContext<'_>,
-    live: Money,
-    reach: impl Fn(Bounds) -> i64,
-) -> Option<Timestamp> {
-    let mut times: Vec<Timestamp> = ctx
+/// The object's history up to the value in force. A last move that led elsewhere means that
+/// somebody moved the budget unseen: as far as is known, just now.
+fn history(ctx: &ChangeContext<'_>, live: Money) -> Vec<BudgetMove> {
+    let entity = ctx.entity();
+    let mut moves: Vec<BudgetMove> = ctx
         .history
         .iter()
-        .filter(|m| m.entity == *ctx.entity())
+        .filter(|m| m.entity == *entity)
+        .cloned()
+        .collect();
+    moves.sort_by_key(|m| m.at);
+    if let Some(last) = moves.last().filter(|last| last.to != live).cloned() {
+        moves.push(BudgetMove {
+            at: last.at.max(ctx.now),
+            from: last.to,
+            to: live,
+            is_ours: false,
+            ..last
+        });
+    }
+    moves
+}
+
+/// The first time from which the bounds leave a useful step toward `wanted`, were nothing to
+/// change meanwhile. Bounds only ever move when a value leaves a window, so only those times are
+/// tried.
+fn opening(
+    ctx: &ChangeContext<'_>,
+    history: &[BudgetMove],
+    live: Money,
+    wanted: Money,
+) -> Option<Timestamp> {
+    let mut times: Vec<Timestamp> = history
+        .iter()
         .flat_map(|m| {
             [
                 time::add(m.at, ctx.limits.velocity_window),
@@ -183,15 +204,14 @@ fn opening(
         .filter(|t| *t > ctx.now)
         .collect();
     times.sort();
-    let rises = ctx.change.proposed.requested != ctx.change.proposed.expected
-        && reach(at(ctx, live, Timestamp::MAX)) > live.minor();
     times.into_iter().find(|t| {
-        let minor = reach(at(ctx, live, *t));
-        let moves_on = if rises {
-            minor > live.minor()
+        let bounds = budget_bounds(history, ctx.entity(), live, ctx.limits, *t);
+        let (live_minor, wanted) = (live.minor(), wanted.minor());
+        let reach = if wanted > live_minor {
+            bounds.hi().minor().min(wanted).max(live_minor)
         } else {
-            minor < live.minor()
+            bounds.lo().minor().max(wanted).min(live_minor)
         };
-        moves_on && super::is_useful(ctx, live, minor)
+        reach != live_minor && super::is_useful(ctx, live, reach)
     })
 }
