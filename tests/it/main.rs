@@ -5,5 +5,6 @@
 
 mod config;
 mod layers;
+mod store_conformance;
 mod systemd;
 mod vendor_errors;
