@@ -35,10 +35,25 @@ use crate::vendors::embedder::lexical::Lexical;
 use crate::vendors::hubspot::HubSpot;
 use crate::vendors::hubspot::client::{HubSpotClient, HubSpotClientConfig};
 use crate::vendors::hubspot::limits::PortalLimits;
-use crate::vendors::hubspot::wire::ClickProperties;
+use crate::vendors::hubspot::ClickProperties;
 use crate::vendors::meta::client::{MetaClient, MetaClientConfig};
 use crate::vendors::meta::throttle::{GateConfig, MetaGate};
 use crate::vendors::meta::usage::AccessTier;
+
+/// Keys draws and names of an installation: made from its data directory's key at the first start.
+///
+/// # Errors
+/// When the key cannot be read or made.
+pub fn installation_seed(config: &Config) -> anyhow::Result<u64> {
+    use secrecy::ExposeSecret as _;
+    use sha2::Digest as _;
+    let key = hash_key(config, &data_dir(config)?)?;
+    let digest =
+        sha2::Sha256::new().chain_update("seed").chain_update(key.expose_secret()).finalize();
+    let mut first = [0; 8];
+    first.copy_from_slice(&digest[..8]);
+    Ok(u64::from_be_bytes(first))
+}
 
 /// The file in `data_dir` that stops every write while it exists.
 pub const PAUSE_FILE: &str = "PAUSE";
@@ -53,7 +68,6 @@ struct Shared {
     embedder: Arc<dyn Embedder>,
     policy: Arc<dyn Policy>,
     seed: u64,
-    root_look: SignedDuration,
 }
 
 /// A daemon that runs.
@@ -132,7 +146,6 @@ impl Daemon {
             embedder: Arc::new(Lexical::default()),
             policy: policy.clone(),
             seed,
-            root_look,
         };
         store
             .register_model(&ModelVersion {
@@ -165,12 +178,12 @@ impl Daemon {
         let state = crate::http::HttpState::new(crate::http::HttpParts {
             store,
             clock: clock.clone(),
-            tree: Arc::new(handle.clone()),
+            tree: handle.clone(),
             tenants: http_tenants.clone(),
             hash_key,
             public_url: config.daemon.public_url.as_ref().map(|url| url.as_str().to_owned()),
             client_secret: config.hubspot.client_secret.as_ref().map(|s| s.value().clone()),
-            gate: shared.gate.clone(),
+            gate: gate_probe(shared.gate.clone()),
             metrics,
         });
         let http_task = tokio::spawn(crate::http::serve(listener, state, async move {
@@ -226,24 +239,35 @@ impl Daemon {
         let old = self.config.load_full();
         let changes = config::reload::diff(&old, &new);
         let mut reload = Vec::new();
-        for id in changes.added.iter().chain(&changes.changed) {
+        // Keys of the installation that apply at once concern every tenant.
+        let all: Vec<TenantId> = if changes.applied_live.is_empty() {
+            Vec::new()
+        } else {
+            new.tenants.keys().cloned().collect()
+        };
+        let mut concerned: Vec<&TenantId> =
+            changes.tenants_added.iter().chain(&changes.tenants_changed).chain(&all).collect();
+        concerned.sort();
+        concerned.dedup();
+        for id in concerned {
             if let Some(tenant) = new.tenants.get(id) {
                 reload.push((id.clone(), Some(self.shared.context(&new, tenant).await?)));
             }
         }
-        reload.extend(changes.removed.iter().map(|id| (id.clone(), None)));
+        reload.extend(changes.tenants_removed.iter().map(|id| (id.clone(), None)));
         self.http_tenants.store(Arc::new(http_tenants(&new)));
         self.root
             .cast(RootMsg::Reload(reload, self.shared.clock.hold()))
             .context("the actors have ended")?;
         tracing::info!(
-            added = changes.added.len(), changed = changes.changed.len(),
-            removed = changes.removed.len(),
+            added = changes.tenants_added.len(), changed = changes.tenants_changed.len(),
+            removed = changes.tenants_removed.len(),
             "the configuration was read anew: {} tenants added, {} changed, {} removed",
-            changes.added.len(), changes.changed.len(), changes.removed.len()
+            changes.tenants_added.len(), changes.tenants_changed.len(),
+            changes.tenants_removed.len()
         );
         self.config.store(Arc::new(new));
-        Ok(changes.needs_restart.iter().map(ToString::to_string).collect())
+        Ok(changes.daemon_restart_needed)
     }
 
     /// Stops softly: no new work, what is on its way to Meta is heard out, then HTTP and the store.
@@ -339,13 +363,15 @@ fn hubspot_client(
             token: hubspot.access_token.value().clone(),
             pipelines: hubspot.pipelines.clone(),
             properties: ClickProperties {
-                click_id: hubspot.click_id_property.as_str().to_owned(),
-                fbclid: hubspot.fbclid_property.as_str().to_owned(),
-                lead_id: hubspot.lead_id_property.as_str().to_owned(),
-                ad_id: hubspot.ad_id_property.as_str().to_owned(),
-                ad_set_id: hubspot.ad_set_id_property.as_str().to_owned(),
-                campaign_id: hubspot.campaign_id_property.as_str().to_owned(),
-                utm_content: hubspot.utm_content_property.as_str().to_owned(),
+                roasd_click_id: hubspot.click_id_property.as_str().to_owned(),
+                facebook_click_id: hubspot.fbclid_property.as_str().to_owned(),
+                meta_lead_id: hubspot.lead_id_property.as_str().to_owned(),
+                ad_id: vec![
+                    hubspot.ad_id_property.as_str().to_owned(),
+                    hubspot.utm_content_property.as_str().to_owned(),
+                ],
+                ad_set_id: vec![hubspot.ad_set_id_property.as_str().to_owned()],
+                campaign_id: vec![hubspot.campaign_id_property.as_str().to_owned()],
                 first_url: hubspot.first_url_property.as_str().to_owned(),
             },
             limits: PortalLimits {
@@ -378,6 +404,20 @@ fn gate_config(config: &Config) -> GateConfig {
     }
 }
 
+fn gate_probe(gate: Arc<MetaGate>) -> crate::http::GateProbe {
+    Arc::new(move |account| {
+        let room = gate.headroom(account);
+        crate::http::GateRoom {
+            used_percent: room.account_percent.max(room.app_percent),
+            tier: match room.tier {
+                AccessTier::Development => "development",
+                AccessTier::Full => "standard",
+            },
+            closed: room.cool_down.map(|c| format!("until {:.0}: {}", c.until, c.reason)),
+        }
+    })
+}
+
 fn restore_gate(gate: &MetaGate, rows: Vec<GateRow>) {
     gate.restore(crate::actors::context::gate_snapshot(rows));
 }
@@ -392,6 +432,7 @@ fn http_tenants(config: &Config) -> BTreeMap<TenantId, crate::http::TenantHttp> 
             let entry = crate::http::TenantHttp {
                 portal: hubspot.map(|h| h.portal_id),
                 client_secret: secret.map(|s| s.value().clone()),
+                ad_account: tenant.settings.meta.ad_account.clone(),
                 click_origins: tenant
                     .settings
                     .click_origins
