@@ -10,7 +10,8 @@ use super::{Exit, complain};
 use crate::domain::audit::ChainedEntry;
 use crate::domain::change::{ChangeState, Origin, PendingChange};
 use crate::domain::ids::TenantId;
-use crate::domain::rationale::paragraph::{percent, short};
+use crate::domain::money::Currency;
+use crate::domain::rationale::paragraph::{amount, percent, short};
 use crate::store::changes::ChangeFilter;
 use crate::store::decisions::{DecisionRecord, RunRecord};
 
@@ -36,8 +37,16 @@ pub async fn run(args: &ExplainArgs, ctx: &CliContext, out: Out<'_>) -> anyhow::
             return Ok(Exit::Failed);
         }
     };
-    let (tenant, run, decision) = found;
-    let change = change_of(&tenant, &decision, ctx).await?;
+    let Found {
+        tenant,
+        run,
+        decision,
+        change,
+    } = found;
+    let change = match change {
+        Some(change) => Some(change),
+        None => change_of(&tenant, &decision, ctx).await?,
+    };
     let lines = match &change {
         Some(change) => {
             ctx.store
@@ -84,23 +93,44 @@ pub async fn run(args: &ExplainArgs, ctx: &CliContext, out: Out<'_>) -> anyhow::
     Ok(Exit::Done)
 }
 
-type Found = (TenantId, RunRecord, DecisionRecord);
+/// The decision, and the change where it was named by that.
+struct Found {
+    tenant: TenantId,
+    run: RunRecord,
+    decision: DecisionRecord,
+    change: Option<PendingChange>,
+}
+
+impl Found {
+    fn new(
+        (tenant, run, decision): (TenantId, RunRecord, DecisionRecord),
+        change: Option<PendingChange>,
+    ) -> Self {
+        Self {
+            tenant,
+            run,
+            decision,
+            change,
+        }
+    }
+}
 
 async fn find(id: &str, ctx: &CliContext) -> anyhow::Result<Result<Found, String>> {
     if let Some(found) = ctx.store.decision(id).await? {
-        return Ok(Ok(found));
+        return Ok(Ok(Found::new(found, None)));
     }
     let Some(change) = ctx.store.change(id).await? else {
         return Ok(Err(format!(
             "{id} names no decision and no change, or more than one; give more of the id"
         )));
     };
-    match &change.proposed.origin {
+    match change.proposed.origin.clone() {
         Origin::Decision(decision) => {
             let found = ctx.store.decision(decision.as_str()).await?;
-            Ok(found.ok_or_else(|| {
-                format!("the decision {decision} behind change {id} is not kept any more")
-            }))
+            let gone = format!("the decision {decision} behind change {id} is not kept any more");
+            Ok(found
+                .map(|found| Found::new(found, Some(change)))
+                .ok_or(gone))
         }
         Origin::Undo(undone) => Ok(Err(format!(
             "change {} was asked for by a person, to undo change {undone}; explain that one, or \
@@ -167,6 +197,15 @@ fn shown(value: &Value, key: &str) -> String {
     number(value, key).map_or_else(|| "unknown".to_owned(), short)
 }
 
+/// An amount of main units with its currency.
+fn money(value: &Value, key: &str, code: &str) -> String {
+    match (number(value, key), Currency::new(code)) {
+        (Some(main), Ok(currency)) => amount(main, currency),
+        (Some(main), Err(_)) => format!("{main:.2} {code}"),
+        (None, _) => "unknown".to_owned(),
+    }
+}
+
 fn name<'a>(value: &'a Value, key: &str) -> &'a str {
     value.get(key).and_then(Value::as_str).unwrap_or("unknown")
 }
@@ -209,8 +248,8 @@ fn evidence(text: &mut String, e: &Value, code: &str) {
     text.push_str("\nevidence\n");
     let _ = writeln!(
         text,
-        "  {} {code} spent, {} impressions, {} clicks ({:.2} % click-through), over {:.1} days{}",
-        shown(e, "spend"),
+        "  {} spent, {} impressions, {} clicks ({:.2} % click-through), over {:.1} days{}",
+        money(e, "spend", code),
         shown(e, "impressions"),
         shown(e, "clicks"),
         number(e, "ctr").unwrap_or(0.0) * 100.0,
@@ -233,8 +272,8 @@ fn evidence(text: &mut String, e: &Value, code: &str) {
     }
     let _ = writeln!(
         text,
-        "  pipeline worth {} {code} so far, {} per {code} spent",
-        shown(e, "pipeline_value"),
+        "  pipeline worth {} so far, {} per {code} spent",
+        money(e, "pipeline_value", code),
         shown(e, "raw_roas"),
     );
 }
@@ -349,18 +388,21 @@ fn bounds(text: &mut String, budget: &Value, code: &str) {
     };
     let _ = writeln!(
         text,
-        "\nbounds\n  allowed {} to {} {code}; wanted {}, dither {:+.2} %; what clipped it: {bound}",
-        shown(budget, "lowest"),
-        shown(budget, "highest"),
-        shown(budget, "target"),
+        "\nbounds\n  allowed {} to {}; wanted {}, dither {:+.2} %; what clipped it: {bound}",
+        money(budget, "lowest", code),
+        money(budget, "highest", code),
+        money(budget, "target", code),
         number(budget, "dither").unwrap_or(0.0) * 100.0,
     );
     let _ = writeln!(
         text,
-        "  the next {code} brings {} before and {} after; budgets level out at {}",
+        "  the next {code} brings {} before and {} after; {}",
         shown(budget, "marginal_before"),
         shown(budget, "marginal_after"),
-        number(budget, "water_level").map_or_else(|| "no level".to_owned(), short),
+        number(budget, "water_level").map_or_else(
+            || "no level was needed: every budget is at its bound".to_owned(),
+            |level| format!("budgets level out at {}", short(level)),
+        ),
     );
 }
 

@@ -2,7 +2,6 @@
 
 use serde_json::{Map, Value, json};
 
-use super::changes::words;
 use super::context::{CliContext, Out, ago, clean, print_json, when};
 use super::{Exit, complain};
 use crate::config::Tenant;
@@ -361,7 +360,7 @@ impl Report {
             .changes
             .iter()
             .filter(|(state, _)| state.is_open())
-            .map(|(state, count)| format!("{count} {}", words(*state)))
+            .map(|(state, count)| format!("{count} {}", state.as_str().replace('_', " ")))
             .collect();
         writeln!(
             out,
