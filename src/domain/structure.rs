@@ -467,7 +467,9 @@ impl Structure {
             return Some(HandsOff::Ended);
         }
         // Source: Meta, v26 changelog: these two kinds cannot be edited at all.
-        if let Some(kind @ ("AUTOMATED_SHOPPING_ADS" | "SMART_APP_PROMOTION")) = campaign.smart_promotion.as_deref() {
+        if let Some(kind @ ("AUTOMATED_SHOPPING_ADS" | "SMART_APP_PROMOTION")) =
+            campaign.smart_promotion.as_deref()
+        {
             return Some(HandsOff::LegacyAdvantage(kind.to_owned()));
         }
         campaign
