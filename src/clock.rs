@@ -28,6 +28,12 @@ pub trait Clock: Send + Sync + fmt::Debug {
     /// speed up. On a stepped clock the same as [`Clock::now`].
     fn wall(&self) -> Timestamp;
 
+    /// The span of [`Clock::now`] that goes by while `span` goes by on the machine: leases must
+    /// outlast work that takes real time, however fast a rehearsal runs.
+    fn stretch(&self, span: SignedDuration) -> SignedDuration {
+        span
+    }
+
     /// Waits until [`Clock::now`] is at least `at`; returns at once when it is. To be called under
     /// a [`Hold`]. Of sleepers due at the same instant a stepped clock wakes the one with the
     /// least `key` first, each only when the one before has let go.
@@ -125,6 +131,11 @@ impl Clock for SystemClock {
 
     fn wall(&self) -> Timestamp {
         Self::machine()
+    }
+
+    fn stretch(&self, span: SignedDuration) -> SignedDuration {
+        let seconds = span.as_secs_f64() * self.speed.max(1.0);
+        SignedDuration::try_from_secs_f64(seconds).unwrap_or(span)
     }
 
     #[expect(

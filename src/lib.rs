@@ -4,7 +4,9 @@
 //! `ARCHITECTURE.md` in the root of the repository is the map of this crate. In reading order:
 
 pub mod clock;
+pub mod config;
 pub mod domain;
 pub mod import;
 pub mod store;
+pub mod telemetry;
 pub mod vendors;

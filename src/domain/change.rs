@@ -8,10 +8,11 @@
 
 use std::fmt;
 
+use super::autonomy::{ActionKind, Autonomy, AutonomyRules};
 use super::ids::{CampaignId, ChangeId, DecisionId, TenantId};
 use super::money::Money;
 use super::structure::{EntityRef, RunStatus};
-use super::time::Timestamp;
+use super::time::{self, SignedDuration, Timestamp};
 
 /// What is to be set: an absolute value, so that setting it twice is the same as once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -155,7 +156,11 @@ impl ChangeState {
             Self::Pending => {
                 matches!(
                     next,
-                    Self::Claimed | Self::Cancelled | Self::Rejected | Self::Refused
+                    Self::Claimed
+                        | Self::Cancelled
+                        | Self::Rejected
+                        | Self::Refused
+                        | Self::Expired
                 )
             }
             Self::Claimed => matches!(
@@ -166,6 +171,7 @@ impl ChangeState {
                     | Self::Rejected
                     | Self::Refused
                     | Self::Failed
+                    | Self::Expired
                     | Self::Completed // the value is in force already
             ),
             Self::Executing => {
@@ -284,9 +290,263 @@ pub struct PastAction {
     pub target: Target,
 }
 
+/// For how long an undo stands open before it lapses.
+pub const UNDO_LIFE: SignedDuration = time::days(7);
+
+/// What a change does: the kind of action that autonomy is granted for.
+#[must_use]
+pub const fn action_kind(expected: Target, requested: Target) -> ActionKind {
+    match (expected, requested) {
+        (Target::DailyBudget(from), Target::DailyBudget(to)) => {
+            if to.minor() > from.minor() {
+                ActionKind::Raise
+            } else {
+                ActionKind::Cut
+            }
+        }
+        (_, Target::Status(RunStatus::Active)) => ActionKind::Resume,
+        (_, Target::Status(_)) => ActionKind::Pause,
+        // A budget where none was: as grave as a raise.
+        (Target::Status(_), Target::DailyBudget(_)) => ActionKind::Raise,
+    }
+}
+
+/// The state in which the policy's change enters the queue; `None` when the tenant only observes
+/// this kind of action, so that the decision is recorded and nothing is queued.
+#[must_use]
+pub const fn initial_state(rules: &AutonomyRules, kind: ActionKind) -> Option<ChangeState> {
+    match rules.for_action(kind) {
+        Autonomy::Observe => None,
+        Autonomy::Approve => Some(ChangeState::AwaitingApproval),
+        Autonomy::Auto => Some(ChangeState::Pending),
+    }
+}
+
+/// Why a change cannot be undone.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CannotUndo {
+    /// Nothing was set.
+    #[error("change {change} is {state}; only a completed change can be undone")]
+    NotCompleted {
+        /// The change.
+        change: ChangeId,
+        /// Its state.
+        state: ChangeState,
+    },
+    /// It was in force before.
+    #[error("change {0} changed nothing: its value was in force already")]
+    ChangedNothing(ChangeId),
+}
+
+/// The change that restores the value before `change`. It goes through the same gate and guards;
+/// that a person asked for it exempts it from approval and from doubts about the data only.
+///
+/// # Errors
+/// When `change` set nothing that could be restored.
+pub fn undo_of(
+    change: &PendingChange,
+    id: ChangeId,
+    now: Timestamp,
+) -> Result<ProposedChange, CannotUndo> {
+    let done = &change.proposed;
+    if change.state != ChangeState::Completed {
+        return Err(CannotUndo::NotCompleted {
+            change: done.id.clone(),
+            state: change.state,
+        });
+    }
+    // What was sent may have been clipped: the intent is what is in force.
+    let in_force = change.intent.unwrap_or(done.requested);
+    if change.intent.is_none() || in_force == done.expected {
+        return Err(CannotUndo::ChangedNothing(done.id.clone()));
+    }
+    Ok(ProposedChange {
+        id,
+        tenant: done.tenant.clone(),
+        entity: done.entity.clone(),
+        entity_name: done.entity_name.clone(),
+        campaign: done.campaign.clone(),
+        expected: in_force,
+        requested: done.expected,
+        reason: format!("undo of change {}: back to {}", done.id, done.expected),
+        origin: Origin::Undo(done.id.clone()),
+        confidence: 1.0,
+        needs_approval: false,
+        rank: 0,
+        earliest_at: now,
+        expires_at: time::add(now, UNDO_LIFE),
+        proposed_at: now,
+    })
+}
+
+/// What a newer proposal does to an open change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Supersede {
+    /// They do not concern the same object and kind: both stand.
+    Unrelated,
+    /// The open change is cancelled and the newer one takes its place.
+    Replace,
+    /// The open change stands and the newer one is dropped, for this reason.
+    Keep(&'static str),
+}
+
+/// Says what a newer proposal does to an open change: one change per object and kind is open.
+#[must_use]
+pub fn supersede(open: &PendingChange, newer: &ProposedChange) -> Supersede {
+    let old = &open.proposed;
+    let same = old.tenant == newer.tenant
+        && old.entity == newer.entity
+        && old.requested.kind() == newer.requested.kind();
+    if !same || !open.state.is_open() {
+        return Supersede::Unrelated;
+    }
+    if matches!(open.state, ChangeState::Claimed | ChangeState::Executing) {
+        return Supersede::Keep("the open change is being executed");
+    }
+    let by_person = |origin: &Origin| matches!(origin, Origin::Undo(_));
+    if by_person(&old.origin) && !by_person(&newer.origin) {
+        return Supersede::Keep("a person asked for the open change");
+    }
+    if old.requested == newer.requested && old.expected == newer.expected {
+        return Supersede::Keep("the open change asks for the same");
+    }
+    Supersede::Replace
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::ids::AdSetId;
+    use crate::domain::money::Currency;
+
+    fn usd(main: i64) -> Target {
+        Target::DailyBudget(Money::from_minor(main * 100, Currency::USD))
+    }
+
+    fn change(expected: Target, requested: Target, state: ChangeState) -> PendingChange {
+        let at = time::from_seconds(1_790_000_000);
+        PendingChange {
+            proposed: ProposedChange {
+                id: ChangeId::new("c1").unwrap(),
+                tenant: TenantId::new("gym").unwrap(),
+                entity: EntityRef::AdSet(AdSetId::new("5").unwrap()),
+                entity_name: "Women 25-45".into(),
+                campaign: CampaignId::new("1").unwrap(),
+                expected,
+                requested,
+                reason: "it earns more".into(),
+                origin: Origin::Decision(DecisionId::new("d1").unwrap()),
+                confidence: 0.7,
+                needs_approval: false,
+                rank: 0,
+                earliest_at: at,
+                expires_at: time::add(at, time::days(1)),
+                proposed_at: at,
+            },
+            state,
+            attempt: 1,
+            note: String::new(),
+            rule: None,
+            intent: Some(requested),
+            updated_at: at,
+        }
+    }
+
+    #[test]
+    fn an_undo_restores_the_value_before_from_the_value_that_was_sent() {
+        let now = time::from_seconds(1_790_003_600);
+        let mut done = change(usd(100), usd(120), ChangeState::Completed);
+        done.intent = Some(usd(115)); // clipped by a guard
+        let undo = undo_of(&done, ChangeId::new("c2").unwrap(), now).unwrap();
+        assert_eq!((undo.expected, undo.requested), (usd(115), usd(100)));
+        assert_eq!(undo.origin, Origin::Undo(ChangeId::new("c1").unwrap()));
+        assert!(!undo.needs_approval);
+        // And the undo can be undone.
+        let mut undone = done.clone();
+        (undone.state, undone.intent) = (ChangeState::Completed, Some(undo.requested));
+        undone.proposed = undo;
+        let redo = undo_of(&undone, ChangeId::new("c3").unwrap(), now).unwrap();
+        assert_eq!((redo.expected, redo.requested), (usd(100), usd(115)));
+    }
+
+    #[test]
+    fn only_what_was_set_can_be_undone() {
+        let id = ChangeId::new("c2").unwrap();
+        let now = time::from_seconds(0);
+        for state in ChangeState::ALL {
+            let undone = undo_of(&change(usd(1), usd(2), state), id.clone(), now).is_ok();
+            assert_eq!(undone, state == ChangeState::Completed, "{state}");
+        }
+        let mut already = change(usd(1), usd(2), ChangeState::Completed);
+        already.intent = None;
+        assert!(undo_of(&already, id, now).is_err());
+    }
+
+    #[test]
+    fn a_newer_decision_replaces_an_older_one_that_nobody_holds() {
+        let newer = change(usd(100), usd(110), ChangeState::Pending).proposed;
+        for state in ChangeState::ALL {
+            let said = supersede(&change(usd(100), usd(120), state), &newer);
+            match state {
+                ChangeState::AwaitingApproval | ChangeState::Pending => {
+                    assert_eq!(said, Supersede::Replace, "{state}");
+                }
+                ChangeState::Claimed | ChangeState::Executing => {
+                    assert!(matches!(said, Supersede::Keep(_)), "{state}");
+                }
+                _ => assert_eq!(said, Supersede::Unrelated, "{state}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_person_goes_before_the_policy_and_repeats_change_nothing() {
+        let mut undo = change(usd(120), usd(100), ChangeState::Pending);
+        undo.proposed.origin = Origin::Undo(ChangeId::new("c0").unwrap());
+        let newer = change(usd(120), usd(130), ChangeState::Pending).proposed;
+        assert!(matches!(supersede(&undo, &newer), Supersede::Keep(_)));
+        let open = change(usd(120), usd(130), ChangeState::AwaitingApproval);
+        assert!(matches!(supersede(&open, &newer), Supersede::Keep(_)));
+        assert_eq!(supersede(&open, &undo.proposed), Supersede::Replace);
+        let mut other = newer;
+        other.requested = Target::Status(RunStatus::Paused);
+        assert_eq!(supersede(&open, &other), Supersede::Unrelated);
+    }
+
+    #[test]
+    fn autonomy_decides_where_a_change_enters() {
+        let rules = AutonomyRules {
+            pause: Autonomy::Auto,
+            raise: Autonomy::Observe,
+            ..AutonomyRules::uniform(Autonomy::Approve)
+        };
+        let paused = Target::Status(RunStatus::Paused);
+        let active = Target::Status(RunStatus::Active);
+        for (from, to, kind, state) in [
+            (usd(1), usd(2), ActionKind::Raise, None),
+            (
+                usd(2),
+                usd(1),
+                ActionKind::Cut,
+                Some(ChangeState::AwaitingApproval),
+            ),
+            (
+                active,
+                paused,
+                ActionKind::Pause,
+                Some(ChangeState::Pending),
+            ),
+            (
+                paused,
+                active,
+                ActionKind::Resume,
+                Some(ChangeState::AwaitingApproval),
+            ),
+        ] {
+            assert_eq!(action_kind(from, to), kind);
+            assert_eq!(initial_state(&rules, kind), state, "{kind}");
+        }
+    }
 
     #[test]
     fn names_survive_the_round_trip() {

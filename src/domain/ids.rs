@@ -147,6 +147,19 @@ text_id!(
     "run id"
 );
 
+macro_rules! minted {
+    ($($name:ident),+) => {$(
+        impl $name {
+            /// The id of this text, which `domain::naming` made.
+            pub(super) fn minted(text: &str) -> Self {
+                Self(Arc::from(text))
+            }
+        }
+    )+};
+}
+
+minted!(ChangeId, DecisionId, RunId, VisitId);
+
 /// A tenant: a short lower-case name, used as table key, metric label and URL segment.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TenantId(Arc<str>);

@@ -3,6 +3,11 @@
 pub mod hubspot;
 pub mod meta;
 
+mod http;
+mod pace;
+
+pub use http::{SetupError, http_client};
+
 use crate::domain::time::SignedDuration;
 
 /// A cause of another layer, carried along.

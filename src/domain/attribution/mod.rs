@@ -1,9 +1,15 @@
 //! Credits a conversion to at most one visit, by the first layer that succeeds.
 
+mod layers;
+pub mod likelihood;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use crate::domain::ids::{AdId, AdSetId, CampaignId, VisitId};
-use crate::domain::time::Timestamp;
+use crate::domain::deal::Contact;
+use crate::domain::ids::{AdId, AdSetId, CampaignId, DealId, VisitId};
+use crate::domain::time::{self, SignedDuration, Timestamp};
+use crate::domain::visit::{KeyedHash, ValueFrequency, Visit};
 
 /// The layers, strongest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -87,3 +93,243 @@ pub struct Attempt {
     /// The next best candidates, best first, with their confidence.
     pub runners_up: Vec<(AdId, f64)>,
 }
+
+/// A conversion to be credited: a deal's stage event, and what is known of the people behind it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Conversion {
+    /// The deal.
+    pub deal: DealId,
+    /// When it happened, by the CRM's clock; only clicks up to then count. Callers give the time of
+    /// the deal's *first* stage for every stage of it, so that a later click never takes the credit.
+    pub at: Timestamp,
+    /// Everybody associated with the deal.
+    pub contacts: Vec<Contact>,
+    /// The visits whose ids those contacts carry; see [`lookups`].
+    pub form_visits: Vec<Visit>,
+}
+
+impl Conversion {
+    /// The visit that layers two and three compare: the earliest one a contact carries, not later
+    /// than the conversion.
+    #[must_use]
+    pub fn form_visit(&self) -> Option<&Visit> {
+        self.form_visits
+            .iter()
+            .filter(|visit| visit.at <= self.at)
+            .min_by(|a, b| (a.at, &a.id).cmp(&(b.at, &b.id)))
+    }
+}
+
+/// Where an ad is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Placement {
+    /// Its ad set.
+    pub ad_set: AdSetId,
+    /// Its campaign.
+    pub campaign: CampaignId,
+}
+
+/// What Meta says about one of its lead forms' leads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MetaLead {
+    /// Meta's lead id.
+    pub id: String,
+    /// When the form was sent.
+    pub at: Timestamp,
+    /// The ad it came from.
+    pub credit: Credit,
+}
+
+/// What the caller has found; see [`lookups`] and [`device_lookups`].
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Candidates {
+    /// Visits that carry one of the contacts' fbclids.
+    pub by_fbclid: Vec<Visit>,
+    /// Meta's leads with one of the contacts' lead ids.
+    pub leads: Vec<MetaLead>,
+    /// Visits with the form visit's fingerprint, within [`AttributionRules::fingerprint_window`].
+    pub by_fingerprint: Vec<Visit>,
+    /// Visits with the form visit's IP address, within [`AttributionRules::probabilistic_window`].
+    pub by_ip: Vec<Visit>,
+    /// How common the form visit's fingerprint is.
+    pub fingerprint_frequency: ValueFrequency,
+    /// How common its IP address is.
+    pub ip_frequency: ValueFrequency,
+    /// How common its user agent is.
+    pub user_agent_frequency: ValueFrequency,
+    /// Visits that name an ad, with consent, within the fingerprint window before the form.
+    pub ad_clicks_in_fingerprint_window: u64,
+    /// The same within the probabilistic window.
+    pub ad_clicks_in_probabilistic_window: u64,
+    /// Every ad the account holds or held. A number in a link that is not in here is no ad of the
+    /// account (`utm_content=2`) and gets no credit. Empty means that the structure has not been
+    /// read yet: then every number counts.
+    pub placements: BTreeMap<AdId, Placement>,
+}
+
+/// Windows and bounds of the layers.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct AttributionRules {
+    /// Whether layers two and three need the visitor's consent; 7 days of fingerprints without it
+    /// is for jurisdictions that allow it.
+    pub needs_consent: bool,
+    /// How old a click may be for its fingerprint to count.
+    pub fingerprint_window: SignedDuration,
+    /// The most confidence a fingerprint gives.
+    pub fingerprint_cap: f64,
+    /// How old a click may be for its IP address to count.
+    pub probabilistic_window: SignedDuration,
+    /// The most confidence likelihood gives.
+    pub probabilistic_cap: f64,
+    /// The least posterior that is a match: below one half another explanation is likelier.
+    pub min_confidence: f64,
+    /// How many times as likely as the next ad the best one must be.
+    pub min_lead: f64,
+    /// The chance that a form without any id came from an ad click of the window.
+    pub ad_share: f64,
+    /// For how long after it an unattributed conversion is tried again.
+    pub retry_window: SignedDuration,
+}
+
+impl Default for AttributionRules {
+    fn default() -> Self {
+        Self {
+            needs_consent: true,
+            fingerprint_window: time::days(7),
+            fingerprint_cap: 0.90,
+            probabilistic_window: time::hours(24),
+            probabilistic_cap: 0.70,
+            min_confidence: 0.50,
+            min_lead: 2.0,
+            ad_share: 0.50,
+            retry_window: time::days(7),
+        }
+    }
+}
+
+/// What came of a conversion.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Verdict {
+    /// The credit; `None` while unattributed.
+    pub attribution: Option<Attribution>,
+    /// What each layer answered, in order; layers after the one that succeeded were not asked.
+    pub attempts: Vec<Attempt>,
+    /// Until when an unattributed conversion is worth another try; `None` when credited or when
+    /// its window has closed.
+    pub retry_until: Option<Timestamp>,
+}
+
+/// What to look for before [`attribute`] is asked, from the contacts alone.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Lookups {
+    /// Visits with these ids go into [`Conversion::form_visits`].
+    pub visit_ids: BTreeSet<VisitId>,
+    /// Visits with these fbclids go into [`Candidates::by_fbclid`].
+    pub fbclids: BTreeSet<String>,
+    /// Leads with these ids go into [`Candidates::leads`].
+    pub lead_ids: BTreeSet<String>,
+}
+
+/// Says what to look for, from what the contacts carry.
+#[must_use]
+pub fn lookups(contacts: &[Contact]) -> Lookups {
+    let mut wanted = Lookups::default();
+    for facts in contacts.iter().map(|contact| &contact.facts) {
+        let visit = facts.roasd_click_id.as_deref().map(str::trim);
+        wanted
+            .visit_ids
+            .extend(visit.and_then(|id| VisitId::new(id).ok()));
+        wanted.fbclids.extend(layers::fbclids(facts));
+        let lead = facts.meta_lead_id.as_deref().map(layers::plain_lead_id);
+        wanted
+            .lead_ids
+            .extend(lead.filter(|id| !id.is_empty()).map(str::to_owned));
+    }
+    wanted
+}
+
+/// A keyed hash to look for, and when: from `since` to `until`, both inclusive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HashLookup {
+    /// The hash.
+    pub hash: KeyedHash,
+    /// The beginning of the window.
+    pub since: Timestamp,
+    /// Its end: the form visit.
+    pub until: Timestamp,
+}
+
+/// What to look for once the form visit is known, for layers two and three.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeviceLookups {
+    /// Visits with this fingerprint go into [`Candidates::by_fingerprint`]; its frequency is
+    /// counted over the same window.
+    pub fingerprint: Option<HashLookup>,
+    /// Visits with this IP address go into [`Candidates::by_ip`], likewise.
+    pub ip: Option<HashLookup>,
+    /// Only the frequency of the user agent is wanted, likewise.
+    pub user_agent: Option<HashLookup>,
+    /// The window in which ad clicks are counted for the fingerprint.
+    pub fingerprint_window: (Timestamp, Timestamp),
+    /// The window in which they are counted for likelihood.
+    pub probabilistic_window: (Timestamp, Timestamp),
+}
+
+/// Says what to look for by the form visit's device; `None` when there is no form visit that may be
+/// compared.
+#[must_use]
+pub fn device_lookups(conversion: &Conversion, rules: &AttributionRules) -> Option<DeviceLookups> {
+    let form = conversion.form_visit()?;
+    if rules.needs_consent && !form.has_consent {
+        return None;
+    }
+    let window = |span| (time::sub(form.at, span), form.at);
+    let hash = |hash: &Option<KeyedHash>, span| {
+        hash.clone().map(|hash| {
+            let (since, until) = window(span);
+            HashLookup { hash, since, until }
+        })
+    };
+    Some(DeviceLookups {
+        fingerprint: hash(&form.fingerprint, rules.fingerprint_window),
+        ip: hash(&form.ip, rules.probabilistic_window),
+        user_agent: hash(&form.user_agent, rules.probabilistic_window),
+        fingerprint_window: window(rules.fingerprint_window),
+        probabilistic_window: window(rules.probabilistic_window),
+    })
+}
+
+/// Credits a conversion by the first layer that succeeds.
+#[must_use]
+pub fn attribute(
+    conversion: &Conversion,
+    candidates: &Candidates,
+    rules: &AttributionRules,
+    now: Timestamp,
+) -> Verdict {
+    let mut attempts = Vec::with_capacity(3);
+    for layer in [
+        layers::url_param,
+        layers::fingerprint,
+        layers::probabilistic,
+    ] {
+        let (attempt, attribution) = layer(conversion, candidates, rules);
+        attempts.push(attempt);
+        if attribution.is_some() {
+            return Verdict {
+                attribution,
+                attempts,
+                retry_until: None,
+            };
+        }
+    }
+    let until = time::add(conversion.at, rules.retry_window);
+    Verdict {
+        attribution: None,
+        attempts,
+        retry_until: (now < until).then_some(until),
+    }
+}
+
+#[cfg(test)]
+mod tests;

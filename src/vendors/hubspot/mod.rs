@@ -1,11 +1,19 @@
 //! HubSpot's CRM API, as far as roasd reads it; nothing is written to the CRM.
 
+pub mod client;
+pub mod events;
+pub mod limits;
+pub mod signature;
+pub mod walk;
+mod wire;
+
 use async_trait::async_trait;
 
 use super::VendorError;
 use crate::domain::deal::{Contact, Deal, PipelineStage};
 use crate::domain::ids::{ContactId, DealId};
 use crate::domain::time::Timestamp;
+pub use wire::ClickProperties;
 
 /// A deal id with the time it last changed, as a search gives it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,35 +55,6 @@ pub trait HubSpot: Send + Sync {
         &self,
         ids: &[ContactId],
     ) -> Result<(Vec<Contact>, Vec<ContactId>), VendorError>;
-}
-
-/// Walks the search past its cap of 10,000 hits; pure.
-pub mod walk {
-    use crate::domain::ids::DealId;
-    use crate::domain::time::Timestamp;
-
-    /// One search to make.
-    #[derive(Debug, Clone, PartialEq, Eq)]
-    pub enum Search {
-        /// Deals changed between two times (both inclusive), oldest first.
-        Window {
-            /// From.
-            from: Timestamp,
-            /// To.
-            to: Timestamp,
-            /// Page cursor.
-            after: Option<String>,
-        },
-        /// Deals changed at exactly one millisecond, with an id above one, by id.
-        Instant {
-            /// The millisecond.
-            at: Timestamp,
-            /// Ids above this one.
-            above: Option<DealId>,
-            /// Page cursor.
-            after: Option<String>,
-        },
-    }
 }
 
 /// The time at which a search's hits were last changed at the latest.

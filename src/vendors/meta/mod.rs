@@ -1,7 +1,12 @@
 //! Meta's Marketing API. One method is one HTTP call, and each spends a [`Permit`], which only the
 //! gate in [`throttle`] can make: so no code path goes round it.
 
+pub mod client;
+pub mod errors;
+pub mod signature;
 pub mod throttle;
+pub mod usage;
+mod wire;
 
 use async_trait::async_trait;
 

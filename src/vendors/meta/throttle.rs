@@ -1,7 +1,645 @@
-//! The gate: every call to Meta, read or write, spends a [`Permit`] made here.
+//! The gate: every call to Meta, read or write, spends a [`Permit`], and only [`MetaGate::permit`]
+//! makes one. One gate per app, shared by all tenants of the process.
+//!
+//! A call waits for tokens of its ad account's bucket and of the app's, each with a share for
+//! reads, for writes and for safety writes (pauses), then for its jitter. The buckets know the
+//! points that Meta publishes (read 1, write 3, over 300 s). Meta's limits by the hour depend on
+//! how many ads are active and on processor time, which only its usage headers know: as they
+//! climb, calls cost more, then reads are refused, then writes; safety writes never are. After a
+//! throttle nothing passes, since calls made while blocked lengthen the block.
+//! Source: Meta, "Rate limiting" (Marketing API).
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::usage::{Share, Usage};
+use crate::clock::{self, Clock};
+use crate::domain::ids::{AdAccountId, TenantId};
+use crate::domain::time::{self, SignedDuration, Timestamp};
+use crate::vendors::pace::Pace;
+
+pub use super::usage::AccessTier;
+
+/// Points a read and a write cost.
+const READ_POINTS: u32 = 1;
+const WRITE_POINTS: u32 = 3;
+/// Meta takes at most 100 writes a second; half of them are ours at most.
+const BURST_MAX: u32 = 150;
+/// The span over which Meta's account score decays.
+const SPAN: SignedDuration = time::seconds(300);
+/// Used percentages from which a call costs twice and four times, and from which reads and
+/// ordinary writes are refused.
+const DEAR: f64 = 50.0;
+const DEARER: f64 = 75.0;
+const NO_READS: f64 = 90.0;
+const NO_WRITES: f64 = 95.0;
+/// Idle buckets are forgotten once in so many permits.
+const FORGET_EVERY: u32 = 4_096;
+/// No cool-down is longer.
+const LONGEST: SignedDuration = time::hours(24);
+
+/// What a call does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum CallKind {
+    /// Reads.
+    Read,
+    /// Changes something.
+    Write,
+    /// Stops money: a pause, or the read of the settings that goes before it.
+    SafetyWrite,
+}
+
+impl CallKind {
+    /// The name logged and measured.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Write => "write",
+            Self::SafetyWrite => "safety_write",
+        }
+    }
+}
+
+/// On whose behalf a call is made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caller {
+    /// The ad account called.
+    pub account: AdAccountId,
+    /// The tenant, for logs.
+    pub tenant: TenantId,
+}
+
+/// The app's limits.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GateConfig {
+    /// The access Meta granted; a header that tells of a lower one wins.
+    pub tier: AccessTier,
+    /// The part of the limits left to other software that uses the app, 0 to 0.9.
+    pub headroom: f64,
+    /// The part of the rest for reads.
+    pub read_share: f64,
+    /// The part of the rest for writes; what remains is for safety writes.
+    pub write_share: f64,
+    /// How many times an account's limit the whole app may use. Meta publishes none.
+    pub app_factor: u32,
+    /// A call that would wait longer is answered with [`Closed`].
+    pub max_wait: SignedDuration,
+    /// How long a permit is good for, in the machine's time.
+    pub permit_life: SignedDuration,
+}
+
+impl Default for GateConfig {
+    fn default() -> Self {
+        Self {
+            tier: AccessTier::Development,
+            headroom: 0.2,
+            read_share: 0.5,
+            write_share: 0.3,
+            app_factor: 20,
+            max_wait: time::minutes(2),
+            permit_life: time::seconds(60),
+        }
+    }
+}
 
 /// Leave to make one call. Cannot be copied, and is used up by the call.
 #[derive(Debug)]
+#[must_use = "a permit has cost tokens"]
 pub struct Permit {
-    _private: (),
+    account: AdAccountId,
+    kind: CallKind,
+    made_at: Timestamp,
+    good_until: Timestamp,
 }
+
+impl Permit {
+    /// The account it is for.
+    #[must_use]
+    pub fn account(&self) -> &AdAccountId {
+        &self.account
+    }
+
+    /// What it allows.
+    #[must_use]
+    pub const fn kind(&self) -> CallKind {
+        self.kind
+    }
+
+    /// When it was made, in the machine's time.
+    #[must_use]
+    pub const fn made_at(&self) -> Timestamp {
+        self.made_at
+    }
+
+    /// Whether it has gone stale at `wall`: what Meta's limits were then says little now. A clock
+    /// that was set back makes it stale as well.
+    #[must_use]
+    pub fn is_stale(&self, wall: Timestamp) -> bool {
+        wall > self.good_until || wall < self.made_at
+    }
+}
+
+/// No permit now.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("no call to Meta before {until}: {reason}")]
+pub struct Closed {
+    /// When to ask again.
+    pub until: Timestamp,
+    /// Why.
+    pub reason: String,
+}
+
+/// Whom a cool-down or a reading holds for.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Scope {
+    /// Every account.
+    App,
+    /// One account.
+    Account(AdAccountId),
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::App => f.write_str("app"),
+            Self::Account(account) => account.fmt(f),
+        }
+    }
+}
+
+/// A time in which nothing passes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CoolDown {
+    /// For whom.
+    pub scope: Scope,
+    /// Until when.
+    pub until: Timestamp,
+    /// What Meta said.
+    pub reason: String,
+}
+
+/// A percentage as last reported.
+#[derive(Debug, Clone, PartialEq)]
+pub struct UsageReading {
+    /// Whose limit.
+    pub scope: Scope,
+    /// Which limit.
+    pub kind: String,
+    /// Percent used when it was reported.
+    pub percent: f64,
+    /// When that was.
+    pub at: Timestamp,
+    /// The span after which nothing of it is left.
+    pub horizon: SignedDuration,
+}
+
+impl UsageReading {
+    /// What is left of it at `now`. Use falls out of Meta's window as time goes by; and reads that
+    /// are refused bring no newer reading, so an old one must not stand for ever.
+    fn at(&self, now: Timestamp) -> f64 {
+        let age = time::between(self.at, now).as_secs_f64();
+        let horizon = self.horizon.as_secs_f64().max(1.0);
+        self.percent * (1.0 - age / horizon).clamp(0.0, 1.0)
+    }
+
+    /// When it will have fallen below `percent`.
+    fn falls_below(&self, percent: f64) -> Timestamp {
+        let part = (1.0 - percent / self.percent.max(percent)).clamp(0.0, 1.0);
+        let span = SignedDuration::try_from_secs_f64(self.horizon.as_secs_f64() * part)
+            .unwrap_or(self.horizon);
+        time::add(time::add(self.at, span), time::seconds(1))
+    }
+}
+
+/// What the gate must not forget over a restart, as plain data.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct GateSnapshot {
+    /// Cool-downs in force.
+    pub cool_downs: Vec<CoolDown>,
+    /// Percentages that still count.
+    pub readings: Vec<UsageReading>,
+}
+
+/// How much room there is for one account.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Headroom {
+    /// The tier that limits are counted by.
+    pub tier: AccessTier,
+    /// Percent used of the account's closest limit.
+    pub account_percent: f64,
+    /// Percent used of the app's closest limit.
+    pub app_percent: f64,
+    /// How many times its points a call costs.
+    pub cost_factor: u32,
+    /// Whether reads pass.
+    pub reads_open: bool,
+    /// Whether ordinary writes pass.
+    pub writes_open: bool,
+    /// The cool-down in force, the longest.
+    pub cool_down: Option<CoolDown>,
+}
+
+/// The buckets of one tier.
+#[derive(Debug)]
+struct Buckets {
+    account: [Pace<AdAccountId>; 3],
+    app: [Pace<()>; 3],
+}
+
+impl Buckets {
+    fn new(tier: AccessTier, config: &GateConfig, clock: &Arc<dyn Clock>) -> Self {
+        let limit = match tier {
+            AccessTier::Development => 60.0,
+            AccessTier::Full => 9_000.0,
+        };
+        let usable = limit * (1.0 - config.headroom.clamp(0.0, 0.9));
+        let read = config.read_share.clamp(0.05, 0.9);
+        let write = config.write_share.clamp(0.05, 0.95 - read);
+        let shares = [read, write, 1.0 - read - write];
+        let factor = f64::from(config.app_factor.max(1));
+        // A reserve is for the moment: most of it may go at once. The others flow.
+        let bursts = [(4, READ_POINTS), (4, WRITE_POINTS), (1, WRITE_POINTS)];
+        let points = |at: usize, times: f64| {
+            let points = (usable * shares[at] * times).floor() as u32;
+            let (part, least) = bursts[at];
+            (points, (points / part).min(points * 2 / 3).max(least))
+        };
+        let account = |at| {
+            let (limit, burst) = points(at, 1.0);
+            Pace::new(limit, SPAN, burst.min(BURST_MAX), clock.clone())
+        };
+        let app = |at| {
+            let (limit, burst) = points(at, factor);
+            Pace::new(limit, SPAN, burst, clock.clone())
+        };
+        Self {
+            account: [account(0), account(1), account(2)],
+            app: [app(0), app(1), app(2)],
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct State {
+    cool_downs: BTreeMap<Scope, (Timestamp, String)>,
+    readings: BTreeMap<(Scope, String), UsageReading>,
+    tier: Option<AccessTier>,
+}
+
+/// The gate; see the module's page.
+#[derive(Debug)]
+pub struct MetaGate {
+    config: GateConfig,
+    clock: Arc<dyn Clock>,
+    development: Buckets,
+    full: Buckets,
+    state: Mutex<State>,
+    made: AtomicU32,
+}
+
+impl MetaGate {
+    /// A gate with full buckets and no cool-down; see [`MetaGate::restore`].
+    #[must_use]
+    pub fn new(config: GateConfig, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            development: Buckets::new(AccessTier::Development, &config, &clock),
+            full: Buckets::new(AccessTier::Full, &config, &clock),
+            config,
+            clock,
+            state: Mutex::default(),
+            made: AtomicU32::new(0),
+        }
+    }
+
+    /// Waits until a call may be made, then for `jitter`, which the caller draws from its seeded
+    /// generator. To be called under a hold, as [`Clock::sleep_until`].
+    ///
+    /// # Errors
+    /// [`Closed`] when the wait (without the jitter) would be longer than
+    /// [`GateConfig::max_wait`].
+    pub async fn permit(
+        &self,
+        caller: &Caller,
+        kind: CallKind,
+        jitter: SignedDuration,
+    ) -> Result<Permit, Closed> {
+        let deadline = time::add(self.clock.now(), self.config.max_wait);
+        self.wait_open(caller, kind, deadline).await?;
+        self.take_tokens(caller, kind, deadline).await?;
+        if jitter.is_positive() {
+            clock::sleep(&*self.clock, jitter, &key(caller)).await;
+        }
+        // Another call may have been throttled while this one waited.
+        let deadline = deadline.max(self.clock.now());
+        self.wait_open(caller, kind, deadline).await?;
+        if self.made.fetch_add(1, Ordering::Relaxed) % FORGET_EVERY == FORGET_EVERY - 1 {
+            for pace in self.development.account.iter().chain(&self.full.account) {
+                pace.forget_idle();
+            }
+        }
+        let made_at = self.clock.wall();
+        Ok(Permit {
+            account: caller.account.clone(),
+            kind,
+            made_at,
+            good_until: time::add(made_at, self.config.permit_life),
+        })
+    }
+
+    async fn wait_open(
+        &self,
+        caller: &Caller,
+        kind: CallKind,
+        deadline: Timestamp,
+    ) -> Result<(), Closed> {
+        while let Some(closed) = self.closed(&caller.account, kind) {
+            self.wait(caller, closed, deadline).await?;
+        }
+        Ok(())
+    }
+
+    async fn wait(
+        &self,
+        caller: &Caller,
+        closed: Closed,
+        deadline: Timestamp,
+    ) -> Result<(), Closed> {
+        if closed.until > deadline {
+            tracing::debug!(
+                tenant.id = %caller.tenant,
+                account = %caller.account,
+                "the gate is closed until {}: {}", closed.until, closed.reason
+            );
+            return Err(closed);
+        }
+        self.clock.sleep_until(closed.until, &key(caller)).await;
+        Ok(())
+    }
+
+    async fn take_tokens(
+        &self,
+        caller: &Caller,
+        kind: CallKind,
+        deadline: Timestamp,
+    ) -> Result<(), Closed> {
+        let account = &caller.account;
+        let buckets = self.buckets();
+        let (points, at) = match kind {
+            CallKind::Read => (READ_POINTS * self.cost_factor(account), 0),
+            CallKind::Write => (WRITE_POINTS * self.cost_factor(account), 1),
+            // A pause costs what it costs: it is what the reserve is for, and takes from it only
+            // what ordinary writes have not left over.
+            CallKind::SafetyWrite => {
+                let left_over = buckets.account[1].take(account, WRITE_POINTS).is_ok();
+                if left_over && buckets.app[1].take(&(), WRITE_POINTS).is_ok() {
+                    return Ok(());
+                }
+                (WRITE_POINTS, 2)
+            }
+        };
+        // The account's bucket first: a crowded account then takes nothing from the app's.
+        self.drain(caller, &buckets.account[at], account, points, deadline)
+            .await?;
+        self.drain(caller, &buckets.app[at], &(), points, deadline)
+            .await
+    }
+
+    /// Takes tokens one burst at a time, since no more are ever there at once.
+    async fn drain<K: std::hash::Hash + Eq + Clone>(
+        &self,
+        caller: &Caller,
+        pace: &Pace<K>,
+        key: &K,
+        points: u32,
+        deadline: Timestamp,
+    ) -> Result<(), Closed> {
+        let mut left = points;
+        while left > 0 {
+            let part = left.min(pace.burst());
+            match pace.take(key, part) {
+                Ok(()) => left -= part,
+                Err(wait) => {
+                    let closed = Closed {
+                        until: time::add(self.clock.now(), wait),
+                        reason: "this account's share of calls is used up for now".to_owned(),
+                    };
+                    self.wait(caller, closed, deadline).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Why a call of this kind may not be made now; `None` when it may, tokens aside.
+    #[must_use]
+    pub fn closed(&self, account: &AdAccountId, kind: CallKind) -> Option<Closed> {
+        let now = self.clock.now();
+        let state = self.lock();
+        if let Some(cool_down) = state.cool_down(account, now) {
+            return Some(Closed {
+                until: cool_down.until,
+                reason: cool_down.reason,
+            });
+        }
+        let limit = match kind {
+            CallKind::Read => NO_READS,
+            CallKind::Write => NO_WRITES,
+            CallKind::SafetyWrite => return None,
+        };
+        let over = state
+            .of(account)
+            .filter(|reading| reading.at(now) >= limit)
+            .max_by_key(|reading| reading.falls_below(limit))?;
+        Some(Closed {
+            until: over
+                .falls_below(limit)
+                .max(time::add(now, time::seconds(1))),
+            reason: format!(
+                "{:.0} % of Meta's limit {} is used, {}s stop at {limit:.0} %",
+                over.percent,
+                over.kind,
+                kind.as_str()
+            ),
+        })
+    }
+
+    /// Takes note of what an answer's headers say; to be called for errors too.
+    pub fn observe(&self, account: &AdAccountId, usage: &Usage) {
+        let at = self.clock.now();
+        let mut state = self.lock();
+        if usage.tier.is_some() {
+            state.tier = usage.tier;
+        }
+        for reading in &usage.readings {
+            let scope = match reading.share {
+                Share::App => Scope::App,
+                Share::Account => Scope::Account(account.clone()),
+            };
+            state.readings.insert(
+                (scope.clone(), reading.kind.clone()),
+                UsageReading {
+                    scope,
+                    kind: reading.kind.clone(),
+                    percent: reading.percent,
+                    at,
+                    horizon: reading.horizon,
+                },
+            );
+        }
+        state.readings.retain(|_, reading| reading.at(at) > 0.0);
+        drop(state);
+        if let Some(regain) = usage.regain {
+            let until = time::add(at, regain);
+            let reason = "Meta says that calls are not let in yet";
+            self.cool_down(Scope::Account(account.clone()), until, reason);
+        }
+    }
+
+    /// Lets nothing of `scope` pass before `until` (a day at most). A longer cool-down in force
+    /// stays.
+    pub fn cool_down(&self, scope: Scope, until: Timestamp, reason: &str) {
+        let now = self.clock.now();
+        let until = until.min(time::add(now, LONGEST));
+        let mut state = self.lock();
+        state.cool_downs.retain(|_, (until, _)| *until > now);
+        let known = state.cool_downs.get(&scope).map(|(until, _)| *until);
+        if until > now && known.is_none_or(|known| known < until) {
+            tracing::warn!(%scope, %until, "calls to Meta stop: {reason}");
+            state.cool_downs.insert(scope, (until, reason.to_owned()));
+        }
+    }
+
+    /// How much room there is for an account.
+    #[must_use]
+    pub fn headroom(&self, account: &AdAccountId) -> Headroom {
+        let now = self.clock.now();
+        let state = self.lock();
+        let most = |of_app: bool| {
+            state
+                .of(account)
+                .filter(|reading| (reading.scope == Scope::App) == of_app)
+                .map(|reading| reading.at(now))
+                .fold(0.0, f64::max)
+        };
+        let (account_percent, app_percent) = (most(false), most(true));
+        let percent = account_percent.max(app_percent);
+        let cool_down = state.cool_down(account, now);
+        Headroom {
+            tier: self.tier(&state),
+            account_percent,
+            app_percent,
+            cost_factor: cost_factor(percent),
+            reads_open: cool_down.is_none() && percent < NO_READS,
+            writes_open: cool_down.is_none() && percent < NO_WRITES,
+            cool_down,
+        }
+    }
+
+    /// What must be kept over a restart.
+    #[must_use]
+    pub fn snapshot(&self) -> GateSnapshot {
+        let now = self.clock.now();
+        let state = self.lock();
+        let cool_downs = state.cool_downs.iter().filter(|(_, (at, _))| *at > now);
+        GateSnapshot {
+            cool_downs: cool_downs
+                .map(|(scope, (until, reason))| CoolDown {
+                    scope: scope.clone(),
+                    until: *until,
+                    reason: reason.clone(),
+                })
+                .collect(),
+            readings: state
+                .readings
+                .values()
+                .filter(|reading| reading.at(now) > 0.0)
+                .cloned()
+                .collect(),
+        }
+    }
+
+    /// Takes over what was kept, also by another process; the stricter of two stands.
+    pub fn restore(&self, snapshot: GateSnapshot) {
+        for cool_down in snapshot.cool_downs {
+            self.cool_down(cool_down.scope, cool_down.until, &cool_down.reason);
+        }
+        let now = self.clock.now();
+        let mut state = self.lock();
+        for reading in snapshot.readings {
+            let key = (reading.scope.clone(), reading.kind.clone());
+            let known = state.readings.get(&key).map_or(0.0, |known| known.at(now));
+            // One from the future was written under another clock.
+            if reading.at <= now && reading.at(now) > known {
+                state.readings.insert(key, reading);
+            }
+        }
+    }
+
+    fn cost_factor(&self, account: &AdAccountId) -> u32 {
+        self.headroom(account).cost_factor
+    }
+
+    fn tier(&self, state: &State) -> AccessTier {
+        state
+            .tier
+            .map_or(self.config.tier, |seen| seen.min(self.config.tier))
+    }
+
+    fn buckets(&self) -> &Buckets {
+        match self.tier(&self.lock()) {
+            AccessTier::Development => &self.development,
+            AccessTier::Full => &self.full,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// The readings that concern an account: its own and the app's.
+    fn of<'a>(&'a self, account: &'a AdAccountId) -> impl Iterator<Item = &'a UsageReading> {
+        self.readings
+            .values()
+            .filter(move |reading| match &reading.scope {
+                Scope::App => true,
+                Scope::Account(own) => own == account,
+            })
+    }
+
+    fn cool_down(&self, account: &AdAccountId, now: Timestamp) -> Option<CoolDown> {
+        [Scope::App, Scope::Account(account.clone())]
+            .into_iter()
+            .filter_map(|scope| {
+                let (until, reason) = self.cool_downs.get(&scope)?;
+                (*until > now).then(|| CoolDown {
+                    scope,
+                    until: *until,
+                    reason: reason.clone(),
+                })
+            })
+            .max_by_key(|cool_down| cool_down.until)
+    }
+}
+
+fn cost_factor(percent: f64) -> u32 {
+    if percent >= DEARER {
+        4
+    } else if percent >= DEAR {
+        2
+    } else {
+        1
+    }
+}
+
+fn key(caller: &Caller) -> String {
+    format!("gate/{}", caller.account)
+}
+
+#[cfg(test)]
+#[path = "throttle_tests.rs"]
+mod tests;

@@ -1,0 +1,326 @@
+//! Drains one tenant's inbox into attributed revenue. Never touches the network.
+//!
+//! A webhook is a hint that a deal changed: its deals are asked for, the sync stage reads them with
+//! their whole history, and here they are credited and valued. So a lost, doubled or late webhook
+//! leads to the same ledger. A deal is settled in the transaction that writes its entries, so a
+//! crash repeats work and loses none.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::context::{Context, chain, weather};
+use super::stage::{Broken, Progress, Stage, Work};
+use crate::domain::attribution::{
+    self, Attribution, Candidates, Conversion, Placement, Verdict,
+};
+use crate::domain::ids::AdId;
+use crate::domain::revenue;
+use crate::domain::stages;
+use crate::domain::time::{self, Timestamp};
+use crate::store::StoreError;
+use crate::store::crm::UnsettledDeal;
+use crate::store::inbox::{ClaimedDelivery, DeliveryOutcome};
+use crate::store::revenue::{ConversionRow, SettledDeal};
+use crate::store::visits::VisitKey;
+use crate::vendors::hubspot::events;
+
+/// Deliveries claimed at a time.
+const CLAIM: u32 = 100;
+/// How long a claim is held: work on a batch is far shorter.
+const LEASE: time::SignedDuration = time::minutes(5);
+/// A delivery that was claimed so often without being settled is taken out of the way.
+const ATTEMPTS_MAX: i64 = 3;
+/// Deals settled at a time.
+const DEALS: u32 = 200;
+/// How often the stage looks by itself: retries of unattributed deals fall due by time alone.
+const LOOK_EVERY: time::SignedDuration = time::minutes(15);
+/// How long an unattributed deal rests between two tries.
+const RETRY_EVERY: time::SignedDuration = time::hours(6);
+/// Visits compared at most per key; more share a value than could prove anything.
+const VISITS: u32 = 500;
+
+/// The work of the attribution stage.
+pub struct AttributionWork {
+    context: Arc<Context>,
+}
+
+impl AttributionWork {
+    /// The work of one tenant.
+    #[must_use]
+    pub fn new(context: Arc<Context>) -> Self {
+        Self { context }
+    }
+}
+
+#[async_trait]
+impl Work for AttributionWork {
+    fn stage(&self) -> Stage {
+        Stage::Attribution
+    }
+
+    async fn look(&mut self) -> Result<Progress, Broken> {
+        let wants_sync = match self.drain_inbox().await {
+            Ok(wants_sync) => wants_sync,
+            Err(error) => return weather(&error),
+        };
+        let settled = match self.settle_deals().await {
+            Ok(settled) => settled,
+            Err(error) => return weather(&error),
+        };
+        Ok(if wants_sync {
+            Progress::NeedsSync
+        } else if settled > 0 {
+            Progress::Advanced
+        } else {
+            Progress::Idle
+        })
+    }
+
+    fn next_tick(&self) -> Timestamp {
+        time::add(self.context.clock.now(), LOOK_EVERY)
+    }
+}
+
+impl AttributionWork {
+    /// Turns deliveries into requests for deals. Returns whether any deal waits to be read.
+    async fn drain_inbox(&self) -> Result<bool, StoreError> {
+        let Context { store, tenant, clock, .. } = self.context.as_ref();
+        loop {
+            let lease_until = time::add(clock.now(), clock.stretch(LEASE));
+            let claimed =
+                store.claim_deliveries(&tenant.id, clock.now(), lease_until, CLAIM).await?;
+            if claimed.is_empty() {
+                return Ok(!store.requested_deals(&tenant.id, 1).await?.is_empty());
+            }
+            for delivery in claimed {
+                self.settle_delivery(delivery).await?;
+            }
+        }
+    }
+
+    async fn settle_delivery(&self, delivery: ClaimedDelivery) -> Result<(), StoreError> {
+        let Context { store, tenant, clock, .. } = self.context.as_ref();
+        let now = clock.now();
+        if delivery.attempt > ATTEMPTS_MAX {
+            let reason = format!("it was tried {ATTEMPTS_MAX} times and never came to an end");
+            tracing::error!(
+                tenant.id = %tenant.id, inbox.id = delivery.id, %reason,
+                "a delivery is in quarantine: {reason}; see roasd quarantine show {}", delivery.id
+            );
+            return store
+                .quarantine_delivery(&tenant.id, delivery.id, delivery.attempt, &reason, now)
+                .await;
+        }
+        let outcome = read_delivery(&delivery.body);
+        for (_, reason) in &outcome.poison {
+            tracing::warn!(
+                tenant.id = %tenant.id, inbox.id = delivery.id, %reason,
+                "part of a delivery cannot be read and is in quarantine: {reason}"
+            );
+        }
+        store.settle_delivery(&tenant.id, delivery.id, delivery.attempt, &outcome, now).await
+    }
+
+    /// Credits and values deals whose ledger may not say what they say. Returns how many.
+    async fn settle_deals(&self) -> Result<u64, StoreError> {
+        let Context { store, tenant, clock, .. } = self.context.as_ref();
+        let mut settled = 0;
+        let mut placements = None;
+        loop {
+            let deals = store.unsettled_deals(&tenant.id, clock.now(), DEALS).await?;
+            if deals.is_empty() {
+                return Ok(settled);
+            }
+            let placements = match &placements {
+                Some(placements) => placements,
+                None => placements.insert(self.placements().await?),
+            };
+            for deal in deals {
+                let outcome = self.settle(deal, placements).await?;
+                store.settle_deal(&tenant.id, &outcome, clock.now()).await?;
+                settled += 1;
+            }
+        }
+    }
+
+    async fn placements(&self) -> Result<BTreeMap<AdId, Placement>, StoreError> {
+        let structure = self.context.store.structure(&self.context.tenant.id).await?;
+        let ads = structure.into_iter().flat_map(|(structure, _)| structure.ads.into_values());
+        Ok(ads
+            .map(|ad| (ad.id, Placement { ad_set: ad.ad_set, campaign: ad.campaign }))
+            .collect())
+    }
+
+    async fn settle(
+        &self,
+        unsettled: UnsettledDeal,
+        placements: &BTreeMap<AdId, Placement>,
+    ) -> Result<SettledDeal, StoreError> {
+        let Context { store, tenant, clock, .. } = self.context.as_ref();
+        let UnsettledDeal { deal, revision, attribution } = unsettled;
+        let now = clock.now();
+        let verdict = self.attribute(&deal, placements.clone(), now).await?;
+        let attribution = stronger(attribution, verdict.attribution);
+        let previous = store.deal_ledger(&tenant.id, &deal.id).await?;
+        let valued = revenue::entries_for(
+            &deal,
+            attribution.as_ref(),
+            &previous,
+            &tenant.stages,
+            &tenant.fx,
+            tenant.currency,
+            deal.updated_at,
+        );
+        let (entries, fault) = match valued {
+            Ok(entries) => (entries, None),
+            Err(fault) => {
+                tracing::error!(
+                    tenant.id = %tenant.id, deal.id = %deal.id, error = %chain(&fault),
+                    "deal {} cannot be valued: {}", deal.id, chain(&fault)
+                );
+                (Vec::new(), Some(chain(&fault)))
+            }
+        };
+        let conversions = stages::full_history(&deal)
+            .into_iter()
+            .filter_map(|change| {
+                let stage = tenant.stages.by_vendor_id(&change.stage)?;
+                Some(ConversionRow { stage: stage.name.clone(), at: change.at, value: stage.value })
+            })
+            .collect();
+        let retry_at = verdict
+            .retry_until
+            .filter(|_| attribution.is_none())
+            .map(|until| time::add(now, RETRY_EVERY).min(until));
+        tracing::debug!(
+            tenant.id = %tenant.id, deal.id = %deal.id,
+            method = attribution.as_ref().map(|a| a.method.as_str()),
+            entries = entries.len(), "settled deal {}", deal.id
+        );
+        Ok(SettledDeal {
+            deal: deal.id,
+            revision,
+            attribution,
+            attempts: verdict.attempts,
+            conversions,
+            entries,
+            retry_at,
+            fault,
+        })
+    }
+
+    async fn attribute(
+        &self,
+        deal: &crate::domain::deal::Deal,
+        placements: BTreeMap<AdId, Placement>,
+        now: Timestamp,
+    ) -> Result<Verdict, StoreError> {
+        let Context { store, tenant, .. } = self.context.as_ref();
+        let id = &tenant.id;
+        let rules = &tenant.attribution;
+        let contacts = store.contacts(id, &deal.contacts).await?;
+        let wanted = attribution::lookups(&contacts);
+        let mut form_visits = Vec::new();
+        for visit in &wanted.visit_ids {
+            form_visits.extend(store.visit(id, visit).await?);
+        }
+        let first = stages::full_history(deal).first().map(|change| change.at);
+        let conversion = Conversion {
+            deal: deal.id.clone(),
+            at: first.unwrap_or(deal.created_at),
+            contacts,
+            form_visits,
+        };
+        let mut found = Candidates { placements, ..Candidates::default() };
+        for fbclid in wanted.fbclids {
+            let key = VisitKey::Fbclid(fbclid);
+            let visits =
+                store.visits_by(id, &key, Timestamp::MIN, conversion.at, VISITS).await?;
+            found.by_fbclid.extend(visits);
+        }
+        if let Some(device) = attribution::device_lookups(&conversion, rules) {
+            if let Some(look) = device.fingerprint {
+                let key = VisitKey::Fingerprint(look.hash);
+                found.by_fingerprint =
+                    store.visits_by(id, &key, look.since, look.until, VISITS).await?;
+                found.fingerprint_frequency =
+                    store.visit_frequency(id, &key, look.since, look.until).await?;
+            }
+            if let Some(look) = device.ip {
+                let key = VisitKey::Ip(look.hash);
+                found.by_ip = store.visits_by(id, &key, look.since, look.until, VISITS).await?;
+                found.ip_frequency =
+                    store.visit_frequency(id, &key, look.since, look.until).await?;
+            }
+            if let Some(look) = device.user_agent {
+                let key = VisitKey::UserAgent(look.hash);
+                found.user_agent_frequency =
+                    store.visit_frequency(id, &key, look.since, look.until).await?;
+            }
+            let (from, to) = device.fingerprint_window;
+            found.ad_clicks_in_fingerprint_window = store.ad_clicks_between(id, from, to).await?;
+            let (from, to) = device.probabilistic_window;
+            found.ad_clicks_in_probabilistic_window = store.ad_clicks_between(id, from, to).await?;
+        }
+        Ok(attribution::attribute(&conversion, &found, rules, now))
+    }
+}
+
+/// Reads a delivery: the deals it names are wanted, what cannot be read is poison.
+fn read_delivery(body: &[u8]) -> DeliveryOutcome {
+    let mut outcome = DeliveryOutcome::default();
+    for event in events::parse(body) {
+        match event {
+            Ok(event) => outcome.wanted.extend(event.deals()),
+            Err(bad) => outcome.poison.push((bad.bytes.clone(), bad.to_string())),
+        }
+    }
+    outcome.wanted.sort();
+    outcome.wanted.dedup();
+    outcome
+}
+
+/// A credit given stands until a better layer, or the same one anew, gives another: evidence that
+/// has since expired (visits are kept for a time only) takes nothing away.
+fn stronger(kept: Option<Attribution>, found: Option<Attribution>) -> Option<Attribution> {
+    match (kept, found) {
+        (Some(kept), Some(found)) if kept.method < found.method => Some(kept),
+        (_, Some(found)) => Some(found),
+        (kept, None) => kept,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::attribution::{Credit, Method};
+
+    fn by(method: Method, ad: &str) -> Option<Attribution> {
+        Some(Attribution {
+            method,
+            confidence: 0.5,
+            credit: Credit { ad: AdId::new(ad).unwrap(), ad_set: None, campaign: None },
+            visit: None,
+            clicked_at: None,
+            reason: String::new(),
+        })
+    }
+
+    #[test]
+    fn a_credit_yields_only_to_an_equal_or_better_layer() {
+        let ad = |a: Option<Attribution>| a.unwrap().credit.ad.as_str().to_owned();
+        let cases = [
+            (by(Method::UrlParam, "1"), by(Method::Fingerprint, "2"), "1"),
+            (by(Method::Fingerprint, "1"), by(Method::UrlParam, "2"), "2"),
+            (by(Method::Fingerprint, "1"), by(Method::Fingerprint, "2"), "2"),
+            (by(Method::Probabilistic, "1"), None, "1"),
+            (None, by(Method::Probabilistic, "2"), "2"),
+        ];
+        for (kept, found, expected) in cases {
+            assert_eq!(ad(stronger(kept, found)), expected);
+        }
+        assert_eq!(stronger(None, None), None);
+    }
+}

@@ -1,0 +1,270 @@
+//! What the actors of one tenant share: its settings, the store, the vendors, the clock, and the
+//! neighbours that the winners stage has published.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use rand::{RngExt as _, SeedableRng as _};
+use rand_chacha::ChaCha12Rng;
+
+use super::stage::{Progress, Stage};
+use crate::clock::Clock;
+use crate::domain::attribution::AttributionRules;
+use crate::domain::autonomy::AutonomyRules;
+use crate::domain::fx::FxTable;
+use crate::domain::ids::{AdId, TenantId};
+use crate::domain::limits::{DurationRange, GuardLimits};
+use crate::domain::money::Currency;
+use crate::domain::naming::Naming;
+use crate::domain::policy::{Mode, Policy, PolicyParams};
+use crate::domain::stages::StageTable;
+use crate::domain::time::SignedDuration;
+use crate::store::tenants::Held;
+use crate::store::{Store, StoreError};
+use crate::vendors::embedder::Embedder;
+use crate::vendors::hubspot::HubSpot;
+use crate::vendors::meta::throttle::{CallKind, Caller, MetaGate, Permit};
+use crate::vendors::meta::MetaAds;
+use crate::vendors::{Refusal, VendorError};
+
+/// How often the stages look by themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Schedule {
+    /// The vendors are read.
+    pub sync_every: SignedDuration,
+    /// The policy decides.
+    pub decide_every: SignedDuration,
+    /// The executor looks for approvals and due changes that nobody told it of.
+    pub executor_poll: SignedDuration,
+}
+
+/// A tenant's settings, as the actors need them.
+#[derive(Debug, Clone)]
+pub struct TenantSettings {
+    /// The tenant.
+    pub id: TenantId,
+    /// Its name, for people.
+    pub name: String,
+    /// How it earns.
+    pub mode: Mode,
+    /// The ad account's currency.
+    pub currency: Currency,
+    /// What bounds every change.
+    pub limits: GuardLimits,
+    /// How far roasd may act on its own.
+    pub autonomy: AutonomyRules,
+    /// How long a proposal waits for a person.
+    pub approval_expiry: SignedDuration,
+    /// The funnel.
+    pub stages: StageTable,
+    /// The CRM's currencies.
+    pub fx: FxTable,
+    /// The model's numbers.
+    pub params: PolicyParams,
+    /// The windows of attribution.
+    pub attribution: AttributionRules,
+    /// How often the stages look.
+    pub schedule: Schedule,
+    /// Our application's id at Meta: edits by another are a person's.
+    pub app_id: Option<String>,
+}
+
+/// The nearest past ads of each ad, with the cosine of their texts.
+pub type Neighbours = BTreeMap<AdId, Vec<(AdId, f64)>>;
+
+/// A panic on cue, for rehearsals of the supervision: only ever set when every vendor is a sandbox
+/// on this machine.
+#[derive(Debug)]
+pub struct RehearsedPanic {
+    /// In which stage.
+    pub stage: Stage,
+    /// At which looks, counted from 1: from the first number to the second.
+    pub looks: (u64, u64),
+    /// Looks so far.
+    pub seen: AtomicU64,
+}
+
+/// What the actors of one tenant share.
+pub struct Context {
+    /// The tenant's settings.
+    pub tenant: TenantSettings,
+    /// The store.
+    pub store: Arc<dyn Store>,
+    /// Meta.
+    pub meta: Arc<dyn MetaAds>,
+    /// The gate to Meta.
+    pub gate: Arc<MetaGate>,
+    /// HubSpot.
+    pub hubspot: Arc<dyn HubSpot>,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// Turns a creative's text into a vector.
+    pub embedder: Arc<dyn Embedder>,
+    /// What decides.
+    pub policy: Arc<dyn Policy>,
+    /// Look-alikes, published by the winners stage. A dead stage leaves old ones here.
+    pub neighbours: ArcSwap<Neighbours>,
+    /// Keys draws and names.
+    pub seed: u64,
+    /// While this file exists nothing is written to Meta, whatever else is broken.
+    pub pause_file: Option<PathBuf>,
+    /// A panic on cue.
+    pub rehearsed_panic: Option<RehearsedPanic>,
+    /// Draws jitter.
+    pub jitter: Mutex<ChaCha12Rng>,
+    /// Counts things named, so that two of one instant differ.
+    pub named: AtomicU64,
+}
+
+impl Context {
+    /// The generator that jitter is drawn from.
+    #[must_use]
+    pub fn jitter_rng(seed: u64) -> Mutex<ChaCha12Rng> {
+        Mutex::new(ChaCha12Rng::seed_from_u64(seed))
+    }
+
+    /// Draws from a range of spans.
+    #[must_use]
+    pub fn draw(&self, range: DurationRange) -> SignedDuration {
+        let mut rng = self.jitter.lock().unwrap_or_else(PoisonError::into_inner);
+        range.at(rng.random::<f64>())
+    }
+
+    /// Names a new thing.
+    #[must_use]
+    pub fn naming(&self) -> Naming<'_> {
+        Naming {
+            seed: self.seed,
+            tenant: &self.tenant.id,
+            at: self.clock.now(),
+            counter: self.named.fetch_add(1, Ordering::Relaxed),
+        }
+    }
+
+    /// Waits for leave to make one call to Meta.
+    ///
+    /// # Errors
+    /// When the gate is closed for longer than is worth waiting.
+    pub async fn permit(&self, kind: CallKind) -> Result<Permit, VendorError> {
+        let caller = Caller {
+            account: self.meta.ad_account().clone(),
+            tenant: self.tenant.id.clone(),
+        };
+        let range = match kind {
+            CallKind::Read => self.tenant.limits.read_jitter,
+            CallKind::Write | CallKind::SafetyWrite => self.tenant.limits.jitter,
+        };
+        let jitter = self.draw(range);
+        self.gate.permit(&caller, kind, jitter).await.map_err(|closed| VendorError::Throttled {
+            vendor: "Meta",
+            detail: closed.reason,
+            wait: crate::domain::time::between(self.clock.now(), closed.until),
+        })
+    }
+
+    /// Whether the emergency file is there.
+    #[must_use]
+    pub fn is_pause_file_there(&self) -> bool {
+        self.pause_file.as_ref().is_some_and(|path| path.exists())
+    }
+
+    /// Notes a vendor's answer: a token that is not accepted, or an account in trouble, suspends
+    /// the tenant's writes until the vendor accepts it again.
+    ///
+    /// # Errors
+    /// When the store does not take it.
+    pub async fn note_vendor(
+        &self,
+        vendor: &'static str,
+        outcome: Result<(), &VendorError>,
+    ) -> Result<(), StoreError> {
+        let id = &self.tenant.id;
+        match outcome {
+            Ok(()) => {
+                let holds = self.store.holds(id).await?;
+                if holds.suspended.is_some_and(|held| held.by == vendor) {
+                    tracing::info!(tenant.id = %id, vendor, "{vendor} accepts {id} again");
+                    self.store.set_suspended(id, None).await?;
+                }
+            }
+            Err(
+                error @ (VendorError::Unauthorized { .. }
+                | VendorError::Refused {
+                    kind: Refusal::AccountTrouble | Refusal::DeadVersion, ..
+                }),
+            ) => {
+                let holds = self.store.holds(id).await?;
+                if holds.suspended.is_none() {
+                    tracing::error!(
+                        tenant.id = %id, vendor, %error,
+                        "nothing is written for {id} until this is mended: {error}"
+                    );
+                    let held = Held {
+                        by: vendor.to_owned(),
+                        reason: error.to_string(),
+                        since: self.clock.now(),
+                    };
+                    self.store.set_suspended(id, Some(&held)).await?;
+                }
+            }
+            Err(_) => {}
+        }
+        Ok(())
+    }
+
+    /// How long a stage is waited for when it is told to stop.
+    #[must_use]
+    pub fn stop_patience(&self, stage: Stage) -> Duration {
+        match stage {
+            // Longer than the client's own time-out: Meta's answer is heard out.
+            Stage::Executor => Duration::from_secs(40),
+            Stage::Sync => Duration::from_secs(5),
+            Stage::Attribution | Stage::Winners | Stage::Optimizer => Duration::from_secs(5),
+        }
+    }
+
+    /// How long a tenant is waited for when it is told to stop.
+    #[must_use]
+    pub fn tenant_stop_patience(&self) -> Duration {
+        Stage::ALL.iter().map(|stage| self.stop_patience(*stage)).sum()
+    }
+
+    /// Panics if a rehearsal asked for it here and now.
+    #[expect(clippy::panic, reason = "that is what the rehearsal asks for")]
+    pub fn rehearse_panic(&self, stage: Stage) {
+        if let Some(cue) = self.rehearsed_panic.as_ref().filter(|cue| cue.stage == stage) {
+            let look = cue.seen.fetch_add(1, Ordering::Relaxed) + 1;
+            if (cue.looks.0..=cue.looks.1).contains(&look) {
+                panic!("rehearsed panic of {stage} at look {look}");
+            }
+        }
+    }
+}
+
+/// A store that is out is weather; a row that cannot be read or a bug is a broken promise.
+///
+/// # Errors
+/// [`super::stage::Broken`] for all but weather.
+pub fn weather(error: &StoreError) -> Result<Progress, super::stage::Broken> {
+    match error {
+        StoreError::Unavailable { .. } => Ok(Progress::Degraded(chain(error))),
+        _ => Err(super::stage::Broken(chain(error))),
+    }
+}
+
+/// An error with its causes, in one line.
+#[must_use]
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,106 @@
+//! All that may be asked of the tree of actors from outside: nudges and health.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use ractor::ActorRef;
+
+use super::root::RootMsg;
+use super::stage::Stage;
+use crate::clock::Clock;
+use crate::domain::ids::TenantId;
+use crate::domain::time::Timestamp;
+
+/// What is known of one stage's health.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct StageHealth {
+    /// When it last did its work without trouble.
+    pub last_success: Option<Timestamp>,
+    /// When it last reported at all.
+    pub last_report: Option<Timestamp>,
+    /// Why it cannot go on, if it cannot.
+    pub trouble: Option<String>,
+    /// Since when it cannot.
+    pub trouble_since: Option<Timestamp>,
+    /// How often it was started again.
+    pub restarts: u64,
+    /// Whether it waits to be started again.
+    pub is_down: bool,
+}
+
+/// What is known of one tenant's health.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TenantHealth {
+    /// By stage.
+    pub stages: BTreeMap<Stage, StageHealth>,
+    /// How often the tenant as a whole was started again.
+    pub restarts: u64,
+    /// Why it is parked, if it is.
+    pub parked: Option<String>,
+    /// Whether its actors run.
+    pub is_running: bool,
+}
+
+/// The health of every tenant; the actors write, the outside reads.
+#[derive(Debug, Default)]
+pub struct HealthBoard(Mutex<BTreeMap<TenantId, TenantHealth>>);
+
+impl HealthBoard {
+    /// A copy of the board.
+    #[must_use]
+    pub fn read(&self) -> BTreeMap<TenantId, TenantHealth> {
+        self.lock().clone()
+    }
+
+    /// Changes one tenant's entry.
+    pub fn update(&self, tenant: &TenantId, change: impl FnOnce(&mut TenantHealth)) {
+        change(self.lock().entry(tenant.clone()).or_default());
+    }
+
+    /// Changes one stage's entry.
+    pub fn update_stage(
+        &self,
+        tenant: &TenantId,
+        stage: Stage,
+        change: impl FnOnce(&mut StageHealth),
+    ) {
+        self.update(tenant, |health| change(health.stages.entry(stage).or_default()));
+    }
+
+    /// Takes a tenant off the board.
+    pub fn remove(&self, tenant: &TenantId) {
+        self.lock().remove(tenant);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<TenantId, TenantHealth>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A handle on the tree. Cheap to clone.
+#[derive(Clone)]
+pub struct Handle {
+    pub(super) root: ActorRef<RootMsg>,
+    pub(super) board: Arc<HealthBoard>,
+    pub(super) clock: Arc<dyn Clock>,
+}
+
+impl Handle {
+    /// Tells a tenant that something came in. Lost nudges delay and never lose: the stages also
+    /// look by themselves.
+    pub fn nudge_intake(&self, tenant: &TenantId) {
+        let _ = self.root.cast(RootMsg::Intake(tenant.clone(), self.clock.hold()));
+    }
+
+    /// The health of every tenant.
+    #[must_use]
+    pub fn health(&self) -> BTreeMap<TenantId, TenantHealth> {
+        self.board.read()
+    }
+
+    /// Whether the root of the tree is alive.
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        matches!(self.root.get_status(), ractor::ActorStatus::Running)
+    }
+}

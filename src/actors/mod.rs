@@ -1,0 +1,14 @@
+//! The tree of actors: a root, one subtree per tenant, and in each five stages. Messages are nudges;
+//! the truth is in the store.
+
+pub mod attribution;
+pub mod context;
+pub mod executor;
+pub mod handle;
+pub mod optimizer;
+pub mod restart;
+pub mod root;
+pub mod stage;
+pub mod sync;
+pub mod tenant;
+pub mod winners;

@@ -1,0 +1,243 @@
+//! The words between a tenant and its stages, and the one shell that every stage runs in.
+//!
+//! A stage is told to look ([`StageMsg::Nudge`]) or wakes by its own timer; it does all the work it
+//! finds in the store, says how far it got, and arms its timer again. What it must not forget is in
+//! the store, so a stage that is killed and started again has lost nothing but time.
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+
+use super::context::Context;
+use super::tenant::TenantMsg;
+use crate::clock::{Clock, Hold};
+use crate::domain::time::Timestamp;
+use crate::store::jobs::JobOutcome;
+
+/// The stages of a tenant, in their order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Stage {
+    /// Reads the vendors for all.
+    Sync,
+    /// Drains the inbox; attributes; values.
+    Attribution,
+    /// Keeps the winner index.
+    Winners,
+    /// Decides and proposes.
+    Optimizer,
+    /// The only writer.
+    Executor,
+}
+
+impl Stage {
+    /// Every stage, in order.
+    pub const ALL: [Self; 5] =
+        [Self::Sync, Self::Attribution, Self::Winners, Self::Optimizer, Self::Executor];
+
+    /// The name used in logs, health and actor names.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Sync => "sync",
+            Self::Attribution => "attribution",
+            Self::Winners => "winners",
+            Self::Optimizer => "optimizer",
+            Self::Executor => "executor",
+        }
+    }
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// What a stage can be told. Carries no facts: they are in the store.
+#[derive(Debug)]
+pub enum StageMsg {
+    /// Look again.
+    Nudge(Hold),
+    /// The stage's own timer.
+    Tick(Hold),
+}
+
+/// How far a stage got.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Progress {
+    /// Something changed that the next stage should look at.
+    Advanced,
+    /// Nothing to do.
+    Idle,
+    /// The CRM must be read before this stage can go on.
+    NeedsSync,
+    /// Weather: a vendor or the store is out; it will be tried again.
+    Degraded(String),
+}
+
+/// What a stage tells its tenant after each look.
+#[derive(Debug)]
+pub struct StageReport {
+    /// Which stage.
+    pub stage: Stage,
+    /// How far it got.
+    pub progress: Progress,
+    /// Whether this answers a nudge (and not the stage's own timer).
+    pub was_nudged: bool,
+    /// Keeps stepped time still until the tenant has passed the word on.
+    pub hold: Hold,
+}
+
+/// A broken promise: the stage no longer trusts its own state and wants to be started again.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Broken(pub String);
+
+/// The work of one stage.
+#[async_trait]
+pub trait Work: Send + Sync + 'static {
+    /// Which stage this is.
+    fn stage(&self) -> Stage;
+
+    /// Does what there is to do. Expected trouble is `Progress::Degraded`, never an error.
+    async fn look(&mut self) -> Result<Progress, Broken>;
+
+    /// When the stage wants to look by itself again.
+    fn next_tick(&self) -> Timestamp;
+}
+
+/// The shell around a stage's work.
+pub struct StageActor;
+
+/// What a stage is started with.
+pub struct StageArgs {
+    /// What every child of the tenant shares.
+    pub context: Arc<Context>,
+    /// Its work.
+    pub work: Box<dyn Work>,
+    /// Its tenant.
+    pub tenant: ActorRef<TenantMsg>,
+    /// Held until the first tick is armed.
+    pub hold: Hold,
+}
+
+/// The shell's state.
+pub struct StageState {
+    context: Arc<Context>,
+    work: Box<dyn Work>,
+    tenant: ActorRef<TenantMsg>,
+    timer: tokio::task::JoinHandle<()>,
+}
+
+impl Actor for StageActor {
+    type Msg = StageMsg;
+    type State = StageState;
+    type Arguments = StageArgs;
+
+    async fn pre_start(
+        &self,
+        myself: ActorRef<StageMsg>,
+        args: StageArgs,
+    ) -> Result<StageState, ActorProcessingErr> {
+        let StageArgs { context, work, tenant, hold } = args;
+        let timer = arm(&context, work.as_ref(), &myself, hold);
+        Ok(StageState { context, work, tenant, timer })
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<StageMsg>,
+        message: StageMsg,
+        state: &mut StageState,
+    ) -> Result<(), ActorProcessingErr> {
+        let (was_nudged, hold) = match message {
+            StageMsg::Nudge(hold) => (true, hold),
+            StageMsg::Tick(hold) => (false, hold),
+        };
+        let stage = state.work.stage();
+        let started = state.context.clock.now();
+        state.context.rehearse_panic(stage);
+        let progress = state.work.look().await?;
+        let ended = state.context.clock.now();
+        let (outcome, detail) = match &progress {
+            Progress::Degraded(why) => (JobOutcome::Degraded, why.as_str()),
+            Progress::Advanced | Progress::Idle | Progress::NeedsSync => {
+                (JobOutcome::Succeeded, "")
+            }
+        };
+        if let Progress::Degraded(why) = &progress {
+            tracing::warn!(
+                tenant.id = %state.context.tenant.id, stage = %stage, reason = %why,
+                "{stage} cannot go on now and will try again: {why}"
+            );
+        }
+        // Idle looks by the timer are not worth a row each.
+        if progress != Progress::Idle || stage == Stage::Sync {
+            let tenant = &state.context.tenant.id;
+            let recorded = state
+                .context
+                .store
+                .record_job(tenant, stage.as_str(), started, ended, &outcome, detail)
+                .await;
+            if let Err(error) = recorded {
+                tracing::warn!(tenant.id = %tenant, stage = %stage, %error, "the run of {stage} was not recorded");
+            }
+        }
+        if !was_nudged {
+            state.timer = arm(&state.context, state.work.as_ref(), &myself, hold.clone());
+        }
+        let report = StageReport { stage, progress, was_nudged, hold };
+        // A tenant that is gone takes this stage with it.
+        let _ = state.tenant.cast(TenantMsg::Report(report));
+        Ok(())
+    }
+
+    async fn post_stop(
+        &self,
+        _myself: ActorRef<StageMsg>,
+        state: &mut StageState,
+    ) -> Result<(), ActorProcessingErr> {
+        state.timer.abort();
+        Ok(())
+    }
+}
+
+impl Drop for StageState {
+    fn drop(&mut self) {
+        self.timer.abort();
+    }
+}
+
+fn arm(
+    context: &Context,
+    work: &dyn Work,
+    myself: &ActorRef<StageMsg>,
+    hold: Hold,
+) -> tokio::task::JoinHandle<()> {
+    let key = format!("{}/{}", context.tenant.id, work.stage());
+    let myself = myself.clone();
+    wake_at(&context.clock, work.next_tick(), key, hold, move |hold| {
+        let _ = myself.cast(StageMsg::Tick(hold));
+    })
+}
+
+/// Calls `then` at `at` on `clock`, handing on `hold`; the task may be aborted.
+pub fn wake_at(
+    clock: &Arc<dyn Clock>,
+    at: Timestamp,
+    key: String,
+    hold: Hold,
+    then: impl FnOnce(Hold) + Send + 'static,
+) -> tokio::task::JoinHandle<()> {
+    let clock = clock.clone();
+    // The hold that came with the message may be nothing (a message from outside): a sleeper
+    // needs one of its own.
+    let own = clock.hold();
+    drop(hold);
+    tokio::spawn(async move {
+        clock.sleep_until(at, &key).await;
+        then(own);
+    })
+}

@@ -1,0 +1,500 @@
+//! Reads the vendors for all stages of one tenant: the account's structure, its figures, and the
+//! deals. Writes nothing to either vendor.
+//!
+//! Each part has a schedule of its own, kept in the store, so that a restart goes on where it was;
+//! each part may fail without the others.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::context::{Context, chain, weather};
+use super::stage::{Broken, Progress, Stage, Work};
+use crate::domain::audit::{AuditEntry, AuditEvent};
+use crate::domain::change::Target;
+use crate::domain::deal::Deal;
+use crate::domain::ids::{ContactId, DealId};
+use crate::domain::money::Currency;
+use crate::domain::structure::{Account, AccountStatus, Structure};
+use crate::domain::time::{self, SignedDuration, Timestamp};
+use crate::store::StoreError;
+use crate::store::entities::Drift;
+use crate::store::tenants::Held;
+use crate::vendors::hubspot::walk::Walk;
+use crate::vendors::meta::throttle::CallKind;
+use crate::vendors::meta::{Activity, Cursor, InsightsQuery, Page};
+use crate::vendors::VendorError;
+
+/// Rows a page of structure and figures is asked for.
+const PAGE: u32 = 500;
+/// The fewest rows a page is shrunk to when Meta says that it is too much.
+const PAGE_MIN: u32 = 25;
+/// Pages read of one list; more is a loop on Meta's side.
+const PAGES: usize = 2_000;
+/// Deals read at a time.
+const DEALS: u32 = 500;
+/// The walk looks back this far behind its watermark: HubSpot's search index lags.
+const OVERLAP: SignedDuration = time::minutes(10);
+/// The walk stops this long before now, for the same reason.
+const SETTLE: SignedDuration = time::minutes(2);
+/// How far back a first walk goes.
+const FIRST_WALK: SignedDuration = time::days(90);
+/// How far back figures are read at first.
+const FIRST_INSIGHTS_DAYS: i64 = 28;
+/// The wait after a look that met weather.
+const RETRY: SignedDuration = time::minutes(5);
+
+/// What went wrong in one part.
+enum Trouble {
+    Vendor(&'static str, VendorError),
+    Store(StoreError),
+    Hold(String),
+}
+
+impl From<StoreError> for Trouble {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+fn meta(error: VendorError) -> Trouble {
+    Trouble::Vendor("Meta", error)
+}
+
+fn hubspot(error: VendorError) -> Trouble {
+    Trouble::Vendor("HubSpot", error)
+}
+
+/// The parts of a sync, each with its own schedule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Structure,
+    InsightsOften,
+    InsightsDaily,
+    InsightsWeekly,
+    Crm,
+    Pipelines,
+}
+
+impl Part {
+    const ALL: [Self; 6] = [
+        Self::Structure,
+        Self::Pipelines,
+        Self::InsightsWeekly,
+        Self::InsightsDaily,
+        Self::InsightsOften,
+        Self::Crm,
+    ];
+
+    const fn cursor(self) -> &'static str {
+        match self {
+            Self::Structure => "structure",
+            Self::InsightsOften => "insights.3d",
+            Self::InsightsDaily => "insights.7d",
+            Self::InsightsWeekly => "insights.28d",
+            Self::Crm => "crm",
+            Self::Pipelines => "pipelines",
+        }
+    }
+
+    fn every(self, sync_every: SignedDuration) -> SignedDuration {
+        match self {
+            Self::Structure | Self::InsightsOften | Self::Crm => sync_every,
+            Self::InsightsDaily | Self::Pipelines => sync_every.max(time::days(1)),
+            Self::InsightsWeekly => sync_every.max(time::days(7)),
+        }
+    }
+}
+
+/// The work of the sync stage.
+pub struct SyncWork {
+    context: Arc<Context>,
+    next: Timestamp,
+    page: u32,
+}
+
+impl SyncWork {
+    /// The work of one tenant. The first look is spread, so that many tenants that start together
+    /// do not call together.
+    #[must_use]
+    pub fn new(context: Arc<Context>) -> Self {
+        let spread = context.tenant.limits.read_jitter;
+        let next = time::add(context.clock.now(), context.draw(spread));
+        Self { context, next, page: PAGE }
+    }
+}
+
+#[async_trait]
+impl Work for SyncWork {
+    fn stage(&self) -> Stage {
+        Stage::Sync
+    }
+
+    async fn look(&mut self) -> Result<Progress, Broken> {
+        let mut troubles = Vec::new();
+        let mut has_advanced = false;
+        for part in Part::ALL {
+            match self.run_if_due(part).await {
+                Ok(ran) => has_advanced |= ran,
+                Err(trouble) => self.note(trouble, &mut troubles).await?,
+            }
+        }
+        match self.read_requested().await {
+            Ok(count) => has_advanced |= count > 0,
+            Err(trouble) => self.note(trouble, &mut troubles).await?,
+        }
+        let now = self.context.clock.now();
+        let every = self.context.tenant.schedule.sync_every;
+        if troubles.is_empty() {
+            // Aligned to the period, so that the stages of a tenant keep their rhythm.
+            self.next = self.next_due(now, every);
+            Ok(if has_advanced { Progress::Advanced } else { Progress::Idle })
+        } else {
+            self.next = time::add(now, RETRY.min(every));
+            Ok(Progress::Degraded(troubles.join("; ")))
+        }
+    }
+
+    fn next_tick(&self) -> Timestamp {
+        self.next.max(time::add(self.context.clock.now(), time::millis(1)))
+    }
+}
+
+impl SyncWork {
+    fn next_due(&self, now: Timestamp, every: SignedDuration) -> Timestamp {
+        let every = time_micros(every).max(1);
+        let slot = time::to_micros(now).div_euclid(every) + 1;
+        let spread = self.context.draw(self.context.tenant.limits.read_jitter);
+        time::add(time::from_micros(slot.saturating_mul(every)), spread)
+    }
+
+    /// Sorts out what went wrong: weather is told, a broken store is not borne.
+    async fn note(&self, trouble: Trouble, troubles: &mut Vec<String>) -> Result<(), Broken> {
+        let told = match trouble {
+            Trouble::Store(error) => match weather(&error)? {
+                Progress::Degraded(why) => why,
+                _ => chain(&error),
+            },
+            Trouble::Vendor(vendor, error) => {
+                if let Err(error) = self.context.note_vendor(vendor, Err(&error)).await {
+                    weather(&error)?;
+                }
+                chain(&error)
+            }
+            Trouble::Hold(why) => why,
+        };
+        if !troubles.contains(&told) {
+            troubles.push(told);
+        }
+        Ok(())
+    }
+
+    async fn run_if_due(&mut self, part: Part) -> Result<bool, Trouble> {
+        let Context { store, tenant, clock, .. } = self.context.as_ref();
+        let id = &tenant.id;
+        let name = format!("sync.{}", part.cursor());
+        let started = clock.now();
+        let last = store.cursor(id, &name).await?.and_then(|text| text.parse::<i64>().ok());
+        let every = part.every(tenant.schedule.sync_every);
+        if let Some(last) = last {
+            // A little early is in time: the tick that woke us is spread around the hour.
+            let due = time::add(time::from_micros(last), every - every / 10);
+            if started < due {
+                return Ok(false);
+            }
+        }
+        match part {
+            Part::Structure => self.read_structure().await?,
+            Part::InsightsOften => self.read_insights(3, true).await?,
+            Part::InsightsDaily => self.read_insights(7, false).await?,
+            Part::InsightsWeekly => self.read_insights(FIRST_INSIGHTS_DAYS, false).await?,
+            Part::Crm => self.walk_crm().await?,
+            Part::Pipelines => self.read_pipelines().await?,
+        }
+        let done = time::to_micros(started).to_string();
+        store.set_cursor(id, &name, &done, clock.now()).await?;
+        Ok(true)
+    }
+
+    async fn read_structure(&self) -> Result<(), Trouble> {
+        let Context { store, tenant, clock, meta: client, .. } = self.context.as_ref();
+        let id = &tenant.id;
+        let read_at = clock.now();
+        let permit = self.context.permit(CallKind::Read).await.map_err(meta)?;
+        let account = client.account(permit).await.map_err(meta)?;
+        self.judge_account(&account).await?;
+        let currency = account.currency;
+        let campaigns = self
+            .pages(|permit, after| async move { client.campaigns(permit, currency, after.as_ref()).await })
+            .await?;
+        let ad_sets = self
+            .pages(|permit, after| async move { client.ad_sets(permit, currency, after.as_ref()).await })
+            .await?;
+        let ads =
+            self.pages(|permit, after| async move { client.ads(permit, after.as_ref()).await }).await?;
+        let structure = Structure {
+            account,
+            campaigns: campaigns.into_iter().map(|c| (c.id.clone(), c)).collect(),
+            ad_sets: ad_sets.into_iter().map(|s| (s.id.clone(), s)).collect(),
+            ads: ads.into_iter().map(|a| (a.id.clone(), a)).collect(),
+        };
+        let drifts = store.record_structure(id, &structure, read_at).await?;
+        if !drifts.is_empty() {
+            self.freeze_edited(&structure, drifts, read_at).await?;
+        }
+        Ok(())
+    }
+
+    /// An account that bills in another currency, or may not advertise, is not written to.
+    async fn judge_account(&self, account: &Account) -> Result<(), Trouble> {
+        let Context { store, tenant, clock, .. } = self.context.as_ref();
+        let trouble = if account.currency != tenant.currency {
+            Some(format!(
+                "ad account {} bills in {}, the configuration says currency = \"{}\"; correct \
+                 tenants.{}.currency",
+                account.id, account.currency, tenant.currency, tenant.id
+            ))
+        } else if account.time_zone().is_none() {
+            Some(format!(
+                "the time zone {:?} of ad account {} is not known here; update the tzdata package",
+                account.time_zone_name, account.id
+            ))
+        } else {
+            match account.status {
+                AccountStatus::Active => None,
+                AccountStatus::Disabled => Some(format!("ad account {} is disabled", account.id)),
+                AccountStatus::Unsettled => {
+                    Some(format!("ad account {} has an unpaid bill", account.id))
+                }
+                AccountStatus::Other(n) => {
+                    Some(format!("ad account {} is in state {n} at Meta", account.id))
+                }
+            }
+        };
+        let Some(reason) = trouble else {
+            self.context.note_vendor("Meta", Ok(())).await?;
+            return Ok(());
+        };
+        if store.holds(&tenant.id).await?.suspended.is_none() {
+            tracing::error!(
+                tenant.id = %tenant.id, %reason,
+                "nothing is written for {} until this is mended: {reason}", tenant.id
+            );
+            let held =
+                Held { by: "Meta".to_owned(), reason: reason.clone(), since: clock.now() };
+            store.set_suspended(&tenant.id, Some(&held)).await?;
+        }
+        Err(Trouble::Hold(reason))
+    }
+
+    /// What somebody else changed is theirs: it is noted and left alone for a time.
+    async fn freeze_edited(
+        &self,
+        structure: &Structure,
+        drifts: Vec<Drift>,
+        read_at: Timestamp,
+    ) -> Result<(), Trouble> {
+        let Context { store, tenant, .. } = self.context.as_ref();
+        let activities = self.read_activities(read_at).await.unwrap_or_default();
+        let until = time::add(read_at, tenant.limits.human_edit_quiet);
+        for drift in drifts {
+            let by = activities
+                .iter()
+                .filter(|a| a.object_id == drift.entity.id())
+                .filter(|a| a.application_id.is_none() || a.application_id != tenant.app_id)
+                .max_by_key(|a| a.at);
+            let who = by.map_or("somebody", |a| a.actor.as_str());
+            let (before, after) = match (&drift.budget, &drift.status) {
+                (Some((before, after)), _) => {
+                    (before.map(Target::DailyBudget), after.map(Target::DailyBudget))
+                }
+                (None, Some((before, after))) => {
+                    (Some(Target::Status(*before)), Some(Target::Status(*after)))
+                }
+                (None, None) => (None, None),
+            };
+            let show = |t: &Option<Target>| t.map_or_else(|| "none".to_owned(), |t| t.to_string());
+            let detail = format!(
+                "{who} changed it from {} to {}; left alone until {until:.0}",
+                show(&before),
+                show(&after)
+            );
+            tracing::info!(
+                tenant.id = %tenant.id, entity = %drift.entity, detail = %detail,
+                "{} was edited outside roasd: {detail}", drift.entity
+            );
+            store.freeze(&tenant.id, &drift.entity, until, &detail).await?;
+            let campaign = structure.campaign_of(&drift.entity).map(|c| c.id.clone());
+            store
+                .append_audit(&AuditEntry {
+                    tenant: tenant.id.clone(),
+                    at: read_at,
+                    event: AuditEvent::ForeignEdit,
+                    actor: by.map_or_else(|| "meta".to_owned(), |a| format!("meta:{}", a.actor)),
+                    change: None,
+                    entity: Some(drift.entity),
+                    campaign,
+                    before,
+                    after,
+                    rule: None,
+                    detail,
+                    vendor_request: None,
+                })
+                .await?;
+        }
+        Ok(())
+    }
+
+    async fn read_activities(&self, until: Timestamp) -> Result<Vec<Activity>, Trouble> {
+        let client = &self.context.meta;
+        let since = time::sub(until, self.context.tenant.schedule.sync_every * 3);
+        self.pages(|permit, after| async move {
+            client.activities(permit, since, until, after.as_ref()).await
+        })
+        .await
+    }
+
+    /// Reads the last `days` days, and the last two hour by hour.
+    async fn read_insights(&mut self, days: i64, with_hours: bool) -> Result<(), Trouble> {
+        let context = self.context.clone();
+        let Some((structure, _)) = context.store.structure(&context.tenant.id).await? else {
+            return Err(Trouble::Hold("the account's structure has not been read yet".to_owned()));
+        };
+        let zone = structure.account.time_zone().ok_or_else(|| {
+            Trouble::Hold("the account's time zone is not known here".to_owned())
+        })?;
+        let today = time::day_of(context.clock.now(), &zone);
+        let currency = structure.account.currency;
+        let since = time::add_days(today, 1 - days);
+        self.read_figures(currency, since, today, false).await?;
+        if with_hours {
+            self.read_figures(currency, time::add_days(today, -1), today, true).await?;
+        }
+        Ok(())
+    }
+
+    async fn read_figures(
+        &mut self,
+        currency: Currency,
+        since: time::Date,
+        until: time::Date,
+        is_hourly: bool,
+    ) -> Result<(), Trouble> {
+        let context = self.context.clone();
+        let pulled_at = context.clock.now();
+        let client = &context.meta;
+        let rows = loop {
+            let query = InsightsQuery { since, until, is_hourly, page_size: self.page };
+            let query = &query;
+            let read = self
+                .pages(|permit, after| async move {
+                    client.insights(permit, currency, query, after.as_ref()).await
+                })
+                .await;
+            match read {
+                // Meta counts rows here, not calls: a smaller page is the remedy. A throttle is
+                // never answered so, since it counts calls.
+                Err(Trouble::Vendor(_, VendorError::TooMuch { .. })) if self.page > PAGE_MIN => {
+                    self.page = (self.page / 2).max(PAGE_MIN);
+                }
+                other => break other?,
+            }
+        };
+        let id = &context.tenant.id;
+        context.store.record_insights(id, &rows, since, until, is_hourly, pulled_at).await?;
+        Ok(())
+    }
+
+    /// Reads a list to its end, one permit a page.
+    async fn pages<T, F, Fut>(&self, read: F) -> Result<Vec<T>, Trouble>
+    where
+        F: Fn(crate::vendors::meta::Permit, Option<Cursor>) -> Fut,
+        Fut: Future<Output = Result<Page<T>, VendorError>>,
+    {
+        let tenant = &self.context.tenant.id;
+        let mut rows = Vec::new();
+        let mut after = None;
+        for _ in 0..PAGES {
+            let permit = self.context.permit(CallKind::Read).await.map_err(meta)?;
+            let page = read(permit, after).await.map_err(meta)?;
+            for fault in &page.faults {
+                tracing::warn!(tenant.id = %tenant, %fault, "a row from Meta was left out: {fault}");
+            }
+            rows.extend(page.rows);
+            after = page.next;
+            if after.is_none() {
+                return Ok(rows);
+            }
+        }
+        Err(Trouble::Hold(format!("a list from Meta did not end after {PAGES} pages")))
+    }
+
+    async fn read_pipelines(&self) -> Result<(), Trouble> {
+        let Context { store, tenant, clock, hubspot: client, .. } = self.context.as_ref();
+        let stages = client.pipeline_stages().await.map_err(hubspot)?;
+        self.context.note_vendor("HubSpot", Ok(())).await?;
+        store.record_pipeline_stages(&tenant.id, &stages, clock.now()).await?;
+        Ok(())
+    }
+
+    /// Finds every deal that changed since the last walk, and reads it. The watermark moves when
+    /// the window is finished and stored, never before.
+    async fn walk_crm(&self) -> Result<(), Trouble> {
+        let Context { store, tenant, clock, hubspot: client, .. } = self.context.as_ref();
+        let now = clock.now();
+        let watermark = store.cursor(&tenant.id, "crm.watermark").await?;
+        let from = match watermark.and_then(|text| text.parse::<i64>().ok()) {
+            Some(micros) => time::sub(time::from_micros(micros), OVERLAP),
+            None => time::sub(now, FIRST_WALK),
+        };
+        let to = time::sub(now, SETTLE);
+        let mut walk = Walk::new(from, to);
+        let mut changed = BTreeSet::new();
+        while let Some(search) = walk.next() {
+            let page = client.search_deals(&search).await.map_err(hubspot)?;
+            changed.extend(walk.feed(page));
+        }
+        let changed: Vec<DealId> = changed.into_iter().collect();
+        for chunk in changed.chunks(DEALS as usize) {
+            self.read_deals(chunk).await?;
+        }
+        let to = time::to_micros(to).to_string();
+        store.set_cursor(&tenant.id, "crm.watermark", &to, clock.now()).await?;
+        self.context.note_vendor("HubSpot", Ok(())).await?;
+        Ok(())
+    }
+
+    /// Reads the deals that webhooks asked for. Returns how many.
+    async fn read_requested(&self) -> Result<usize, Trouble> {
+        let Context { store, tenant, .. } = self.context.as_ref();
+        let mut count = 0;
+        loop {
+            let wanted = store.requested_deals(&tenant.id, DEALS).await?;
+            if wanted.is_empty() {
+                return Ok(count);
+            }
+            count += wanted.len();
+            self.read_deals(&wanted).await?;
+        }
+    }
+
+    async fn read_deals(&self, ids: &[DealId]) -> Result<(), Trouble> {
+        let Context { store, tenant, clock, hubspot: client, .. } = self.context.as_ref();
+        let read_at = clock.now();
+        let (deals, missing) = client.deals(ids).await.map_err(hubspot)?;
+        let contacts: BTreeSet<ContactId> =
+            deals.iter().flat_map(|deal: &Deal| deal.contacts.iter().cloned()).collect();
+        let contacts: Vec<ContactId> = contacts.into_iter().collect();
+        if !contacts.is_empty() {
+            let (contacts, _gone) = client.contacts(&contacts).await.map_err(hubspot)?;
+            store.record_contacts(&tenant.id, &contacts, read_at).await?;
+        }
+        store.record_deals(&tenant.id, &deals, &missing, read_at).await?;
+        Ok(())
+    }
+}
+
+fn time_micros(span: SignedDuration) -> i64 {
+    i64::try_from(span.as_micros()).unwrap_or(i64::MAX)
+}

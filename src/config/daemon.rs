@@ -1,0 +1,217 @@
+//! The settings of the installation as a whole: everything but the tenants.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use super::read::{default, optional, section, table};
+use super::secret::Secret;
+use super::value::{BaseUrl, DatabaseUrl, LogFilter, UnixSeconds, words};
+use crate::domain::money::Percentage;
+use crate::domain::time::{SignedDuration, Timestamp};
+
+section! {
+    /// The process itself. A change of `listen`, `data_dir`, `database_url` or `log_format` needs a
+    /// restart; the rest applies on `systemctl reload`.
+    pub struct Daemon {
+        /// The address that webhooks, clicks, the API and health are served on. Loopback, since TLS
+        /// belongs to the proxy in front.
+        listen: SocketAddr = default("\"127.0.0.1:8787\""),
+        /// The address under which the world reaches this daemon. HubSpot signs the address that it
+        /// calls, so webhooks cannot be checked without it.
+        public_url: Option<BaseUrl> = optional("\"https://roasd.example.com\""),
+        /// Where the database, keys and caches live. $STATE_DIRECTORY, which systemd sets, takes the
+        /// place of this default.
+        data_dir: PathBuf = default("\"./roasd-data\""),
+        /// The database, when it is not the SQLite file `roasd.db` in `data_dir`. An address with a
+        /// password is a secret: { env = "NAME" }, { file = "/path" } or { credential = "name" }.
+        database_url: Option<DatabaseUrl> = optional("\"sqlite:///var/lib/roasd/roasd.db\""),
+        /// Which log lines are written: a level, and levels by module, such as
+        /// "info,roasd::actors=debug".
+        log: LogFilter = default("\"info\""),
+        /// How log lines look: "pretty", "json", or "auto" for pretty on a terminal and JSON
+        /// otherwise.
+        log_format: LogFormat = default("\"auto\""),
+        /// How long a soft stop waits for work in flight, above all for Meta's answer to a write.
+        /// systemd's TimeoutStopSec must be longer.
+        shutdown_grace: SignedDuration = default("\"20s\"").within(1.0, 600.0),
+        /// How long a tenant may be down before /healthz answers 503.
+        health_grace: SignedDuration = default("\"10m\"").within(10.0, 86_400.0),
+    }
+}
+
+words! {
+    /// How log lines look.
+    pub enum LogFormat {
+        /// Pretty on a terminal, JSON otherwise.
+        Auto = "auto",
+        /// For people.
+        Pretty = "pretty",
+        /// One object a line.
+        Json = "json",
+    }
+}
+
+section! {
+    /// For rehearsals alone: time = epoch + speed * (wall clock - anchor). Anything but real time is
+    /// refused unless every vendor address is on loopback. Time-outs, leases and heartbeats always
+    /// take wall time.
+    pub struct ClockSettings {
+        /// How many seconds pass in one second of the wall clock.
+        speed: f64 = default("1.0").within(0.001, 1_000_000.0),
+        /// The time it was when the wall clock read `anchor`.
+        epoch: Option<Timestamp> = optional("\"2026-01-01T00:00:00Z\""),
+        /// That reading of the wall clock, in Unix seconds.
+        anchor: Option<UnixSeconds> = optional("1790000000"),
+    }
+}
+
+section! {
+    /// What is kept of people, and for how long. Addresses, devices and fingerprints are stored as
+    /// keyed hashes only.
+    pub struct Privacy {
+        /// The key of those hashes. Made in `data_dir` at the first start; to be given when several
+        /// nodes share a database. A new key makes all hashes so far useless for matching.
+        hash_key: Option<Secret> = optional("{ env = \"ROASD_HASH_KEY\" }"),
+        /// Whether fingerprints and the probabilistic layer use only clicks whose visitor consented.
+        /// Turning this off may be unlawful where your visitors live.
+        consent: bool = default("true"),
+        /// How long visits are kept. Longer than the time from click to sale, or late sales cannot
+        /// be attributed.
+        visit_retention: SignedDuration = default("\"90d\"").within(86_400.0, 94_608_000.0),
+        /// How long the bytes of settled webhook deliveries are kept.
+        inbox_retention: SignedDuration = default("\"30d\"").within(86_400.0, 94_608_000.0),
+    }
+}
+
+section! {
+    /// Meta's Marketing API.
+    pub struct MetaSettings {
+        /// Where it is; another address only for rehearsals against the sandbox.
+        base_url: BaseUrl = default("\"https://graph.facebook.com\""),
+        /// The version to call. Versions die within months: a warning header raises an alert, and
+        /// then this changes.
+        api_version: ApiVersion = default("\"v25.0\""),
+        /// The app's id: tells roasd's own edits from those of people and other software.
+        app_id: Option<String> = optional("\"123456789012345\""),
+        /// The app's secret: signs every call (appsecret_proof) and checks Meta's webhooks.
+        app_secret: Option<Secret> = optional("{ env = \"META_APP_SECRET\" }"),
+        /// The word that Meta repeats when it verifies the webhook address; you choose it.
+        verify_token: Option<Secret> = optional("{ env = \"META_VERIFY_TOKEN\" }"),
+        /// The app's tier: "development" (called Limited today) or "standard" (called Full). A new
+        /// app has the small budget of calls; claiming the large one gets it blocked.
+        access_tier: AccessTier = default("\"development\""),
+        /// How long one call may take.
+        request_timeout: SignedDuration = default("\"30s\"").within(1.0, 300.0),
+        /// How far Meta's published limits are used.
+        limits: MetaAppLimits = table(),
+    }
+}
+
+section! {
+    /// How far Meta's published limits are used. They are shared with everything else that uses the
+    /// same app or account, so some room is left.
+    pub struct MetaAppLimits {
+        /// Calls of the whole app in an hour, over all tenants.
+        app_calls_per_hour: u32 = default("4000").within(10.0, 1_000_000.0),
+        /// The share of an ad account's score (60 points in development, 9000 in standard, in 5
+        /// minutes; a read is 1 point, a write 3) that roasd takes.
+        account_share: Percentage = default("\"80%\"").within(0.05, 1.0),
+        /// The share of that which reads may not touch, so that a pause always gets through.
+        write_reserve: Percentage = default("\"25%\"").within(0.05, 0.9),
+        /// From this reading of Meta's usage headers on, calls slow down.
+        slow_at: Percentage = default("\"50%\"").within(0.1, 0.95),
+        /// From this one on, reads stop and only writes that save money go out.
+        stop_reads_at: Percentage = default("\"90%\"").within(0.2, 1.0),
+    }
+}
+
+words! {
+    /// The app's tier at Meta, which sets how much it may call.
+    pub enum AccessTier {
+        /// The small budget; "Limited Access" in Meta's newer words.
+        Development = "development",
+        /// The large budget; "Full Access".
+        Standard = "standard",
+    }
+}
+
+section! {
+    /// HubSpot's CRM API.
+    pub struct HubSpotSettings {
+        /// Where it is; another address only for rehearsals against the sandbox.
+        base_url: BaseUrl = default("\"https://api.hubapi.com\""),
+        /// The dated version to call; each is supported for 18 months.
+        api_version: DatedVersion = default("\"2026-09\""),
+        /// The app's client secret, which signs webhooks. A tenant with an app of its own states
+        /// its own.
+        client_secret: Option<Secret> = optional("{ env = \"HUBSPOT_CLIENT_SECRET\" }"),
+        /// Calls in 10 seconds for each tenant; HubSpot allows 100 (Free, Starter) or 190, shared
+        /// with nothing when the app is roasd's own.
+        calls_per_10s: u32 = default("80").within(1.0, 250.0),
+        /// Searches in a second for each tenant; HubSpot allows 5, shared with every app of the
+        /// account.
+        searches_per_second: u32 = default("3").within(1.0, 5.0),
+        /// How long one call may take.
+        request_timeout: SignedDuration = default("\"30s\"").within(1.0, 300.0),
+    }
+}
+
+macro_rules! version {
+    ($(#[$doc:meta])* $Name:ident, $what:literal, $example:literal, $is:expr) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq)]
+        pub struct $Name(String);
+
+        impl $Name {
+            /// The version as it stands in addresses.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl super::read::FromNode for $Name {
+            fn read(
+                node: &super::tree::Node,
+                _path: &str,
+                cx: &mut super::read::Context<'_>,
+            ) -> Option<Self> {
+                let text = cx.text(node, concat!($what, " in quotes"), $example)?;
+                let is: fn(&str) -> bool = $is;
+                if is(text) {
+                    return Some(Self(text.to_owned()));
+                }
+                cx.fault(
+                    super::fault::FaultKind::BadValue,
+                    node,
+                    format!("{text:?} is not {}", $what),
+                    concat!("write for example ", $example),
+                );
+                None
+            }
+        }
+    };
+}
+
+version! {
+    /// A version of Meta's API such as `v25.0`.
+    ApiVersion, "a version of Meta's API", "\"v25.0\"",
+    |text| {
+        let digits = |s: &str| !s.is_empty() && s.len() <= 4 && s.bytes().all(|b| b.is_ascii_digit());
+        text.strip_prefix('v')
+            .and_then(|rest| rest.split_once('.'))
+            .is_some_and(|(major, minor)| digits(major) && digits(minor))
+    }
+}
+
+version! {
+    /// A dated version of HubSpot's API such as `2026-09`.
+    DatedVersion, "a dated version of HubSpot's API", "\"2026-09\"",
+    |text| {
+        text.split_once('-').is_some_and(|(year, month)| {
+            year.len() == 4
+                && year.bytes().all(|b| b.is_ascii_digit())
+                && (month == "03" || month == "09")
+        })
+    }
+}

@@ -1,0 +1,533 @@
+//! One tenant's settings, and the narrow values that the rest of the program gets of them.
+
+use std::collections::BTreeMap;
+
+use super::daemon::{AccessTier, ApiVersion};
+use super::fault::FaultKind;
+use super::read::{Context, FromNode, Key, default, optional, required, section, table};
+use super::secret::Secret;
+use super::stages::{Stage, StageSettings, Template};
+use super::tree::{Node, Value};
+use super::value::{FxRates, Origin, choice, words};
+use crate::domain::autonomy::{Autonomy, AutonomyRules};
+use crate::domain::ids::{AdAccountId, PipelineId, PortalId, TenantId};
+use crate::domain::limits::{DurationRange, GuardLimits, QualityLimits};
+use crate::domain::money::{Currency, Money, Percentage};
+use crate::domain::time::SignedDuration;
+
+/// A tenant as configured, with its defaults applied.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tenant {
+    /// Its id.
+    pub id: TenantId,
+    /// Its settings.
+    pub settings: TenantSettings,
+    /// What its stages are worth, in order of the funnel: its own list, or the template's.
+    pub stages: Vec<Stage>,
+}
+
+impl Tenant {
+    /// What bounds every change of this tenant.
+    #[must_use]
+    pub fn guard_limits(&self) -> GuardLimits {
+        let TenantSettings { budget, limits, quality, .. } = &self.settings;
+        GuardLimits {
+            daily_cap: budget.daily_cap,
+            min_per_ad_set: budget.min_per_ad_set,
+            max_per_ad_set: budget.max_per_ad_set,
+            max_per_campaign: budget.max_per_campaign,
+            max_change: budget.max_change,
+            velocity_window: budget.velocity_window,
+            max_raise_per_day: budget.max_raise_per_day,
+            max_cut_per_day: budget.max_cut_per_day,
+            min_change: budget.min_change,
+            fuzz: budget.fuzz,
+            actions_per_campaign_per_hour: limits.actions_per_campaign_per_hour,
+            changes_per_ad_set_per_day: limits.changes_per_ad_set_per_day,
+            kills_per_day: limits.kills_per_day,
+            human_edit_quiet: limits.human_edit_quiet,
+            jitter: limits.jitter,
+            read_jitter: limits.read_jitter,
+            quality: QualityLimits {
+                max_insight_age: quality.max_insight_age,
+                max_crm_age: quality.max_crm_age,
+                min_coverage: quality.min_coverage,
+                coverage_window: quality.coverage_window,
+                coverage_min_conversions: quality.coverage_min_conversions,
+                silence_window: quality.silence_window,
+                silence_expected: quality.silence_expected,
+            },
+        }
+    }
+
+    /// The mean days from click to sale: as stated, else 6 in pipeline and 0.25 in direct mode.
+    #[must_use]
+    pub fn sales_cycle_days(&self) -> f64 {
+        self.settings.rules.sales_cycle_days.unwrap_or(match self.settings.mode {
+            Mode::Pipeline => 6.0,
+            Mode::Direct => 0.25,
+        })
+    }
+
+    /// The currency of deals that state none: the CRM company's.
+    #[must_use]
+    pub fn crm_currency(&self) -> String {
+        self.settings
+            .hubspot
+            .as_ref()
+            .and_then(|hubspot| hubspot.company_currency.as_ref())
+            .map_or(self.settings.currency.code(), CurrencyCode::as_str)
+            .to_owned()
+    }
+}
+
+section! {
+    /// What every tenant has unless it states otherwise. Any key of a tenant may stand here.
+    pub struct TenantSettings {
+        /// What people call it.
+        name: String = required("\"Acme Fitness\"").own(),
+        /// What may happen to a decision: "observe" records it and touches nothing, "approve"
+        /// waits for a person, "auto" executes. By action: { default = "observe", raise = "approve",
+        /// cut = "auto", pause = "auto", resume = "approve" }.
+        autonomy: AutonomyRules = default("\"observe\""),
+        /// How long a change waits for approval before it lapses.
+        approvals_expire: SignedDuration = default("\"48h\"").within(600.0, 2_592_000.0),
+        /// "pipeline": deals pass stages with values. "direct": purchases with amounts.
+        mode: Mode = default("\"pipeline\""),
+        /// The ad account's currency, in which every amount of this tenant is written.
+        /// `roasd check --online` compares it with Meta's.
+        currency: Currency = required("\"USD\"").own(),
+        /// Stages to begin with when `stages` lists none: "service", "ecommerce" or "b2b_saas".
+        template: Option<Template> = optional("\"service\""),
+        /// Web pages whose scripts may report clicks.
+        click_origins: Vec<Origin> = default("[]"),
+        /// What one unit of a CRM currency is worth in the tenant's, such as { EUR = "1.08" }. A deal
+        /// in a currency without a rate holds the tenant.
+        fx: FxRates = default("{}"),
+        /// The ad account.
+        meta: TenantMeta = table(),
+        /// The CRM account; a tenant in direct mode may do without.
+        hubspot: Option<TenantHubSpot> = optional("{ portal_id = 12345678, … }"),
+        /// Ceilings and steps of budgets.
+        budget: BudgetSettings = table(),
+        /// How often roasd acts, and how fast.
+        limits: LimitSettings = table(),
+        /// When the data are too poor to act on.
+        quality: QualitySettings = table(),
+        /// When things are done.
+        schedule: Schedule = table(),
+        /// How conversions find their ads.
+        attribution: AttributionSettings = table(),
+        /// The decision model.
+        rules: Rules = table(),
+        /// What stages are worth, in order of the funnel; instead of a template.
+        stages: Option<StageSettings> = optional("{ lead = { value = \"0\", confidence = 0.10 } }").own(),
+    }
+}
+
+words! {
+    /// How a tenant earns.
+    pub enum Mode {
+        /// Deals pass stages.
+        Pipeline = "pipeline",
+        /// Purchases.
+        Direct = "direct",
+    }
+}
+
+section! {
+    /// The ad account.
+    pub struct TenantMeta {
+        /// The ad account. It belongs to one tenant: a second claim is refused.
+        ad_account: AdAccountId = required("\"act_1234567890\"").own(),
+        /// A system user's token with ads_read and ads_management.
+        access_token: Secret = required("{ env = \"ACME_META_TOKEN\" }").own(),
+        /// Another version of the API than the installation's.
+        api_version: Option<ApiVersion> = optional("\"v25.0\""),
+        /// The tenant's own app, when it has one: id …
+        app_id: Option<String> = optional("\"123456789012345\""),
+        /// … secret …
+        app_secret: Option<Secret> = optional("{ env = \"ACME_META_APP_SECRET\" }"),
+        /// … and tier.
+        access_tier: Option<AccessTier> = optional("\"development\""),
+        /// Which of Meta's overlapping action types counts as this tenant's result, for comparison
+        /// only; kinds are never summed.
+        result_action: String = default("\"lead\""),
+    }
+}
+
+section! {
+    /// The CRM account, and the names of the properties that tie a contact to a click. HubSpot has
+    /// none of the custom ones built in: forms or workflows must fill them.
+    pub struct TenantHubSpot {
+        /// The account (Hub ID). It belongs to one tenant: a second claim is refused.
+        portal_id: PortalId = required("12345678").own(),
+        /// A token with read rights on deals, contacts and deal schemas.
+        access_token: Secret = required("{ env = \"ACME_HUBSPOT_TOKEN\" }").own(),
+        /// The client secret of the tenant's own app, when it has one; signs its webhooks.
+        client_secret: Option<Secret> = optional("{ env = \"ACME_HUBSPOT_SECRET\" }"),
+        /// The pipelines whose deals count.
+        pipelines: Vec<PipelineId> = default("[\"default\"]"),
+        /// The currency of deals that state none, when it is not the tenant's.
+        company_currency: Option<CurrencyCode> = optional("\"EUR\""),
+        /// Contact property with the id that roasd's click script puts into forms.
+        click_id_property: PropertyName = default("\"roasd_click_id\""),
+        /// Contact property with the fbclid.
+        fbclid_property: PropertyName = default("\"hs_facebook_click_id\""),
+        /// Contact property with the id of a Meta lead form's lead.
+        lead_id_property: PropertyName = default("\"leadgen_id\""),
+        /// Contact property with the ad's id.
+        ad_id_property: PropertyName = default("\"ad_id\""),
+        /// Contact property with the ad set's id.
+        ad_set_id_property: PropertyName = default("\"adset_id\""),
+        /// Contact property with the campaign's id.
+        campaign_id_property: PropertyName = default("\"campaign_id\""),
+        /// Contact property with utm_content, which often holds the ad's id.
+        utm_content_property: PropertyName = default("\"utm_content\""),
+        /// Contact property with the first page seen, whose query is searched for ids.
+        first_url_property: PropertyName = default("\"hs_analytics_first_url\""),
+    }
+}
+
+section! {
+    /// Ceilings and steps of budgets. They are judged again at the moment of execution, against what
+    /// really happened.
+    pub struct BudgetSettings {
+        /// The most that all daily budgets together may come to. It has no default: this is your
+        /// money. Meta may spend 1.75 times a daily budget on one day and 7 times it in a week.
+        daily_cap: Money = required("\"500.00\"").own().within(0.01, 100_000_000.0),
+        /// No daily budget is set below this; Meta's own minimum, where higher, wins.
+        min_per_ad_set: Money = default("\"5.00\""),
+        /// No ad set's daily budget is set above this.
+        max_per_ad_set: Option<Money> = optional("\"200.00\""),
+        /// No campaign's daily budget, its own or its ad sets' together, is set above this.
+        max_per_campaign: Option<Money> = optional("\"400.00\""),
+        /// How far a budget may stray from any value it held within `velocity_window`, however the
+        /// moves are cut up.
+        max_change: Percentage = default("\"20%\"").within(0.001, 0.5),
+        /// The window of `max_change`.
+        velocity_window: SignedDuration = default("\"6h\"").within(3_600.0, 604_800.0),
+        /// How far a budget may rise above its least value of the last 24 hours. Several steps in a
+        /// day look like one jump to Meta and restart its learning.
+        max_raise_per_day: Percentage = default("\"19.9%\"").within(0.001, 1.0),
+        /// How far a budget may fall below its greatest value of the last 24 hours.
+        max_cut_per_day: Percentage = default("\"19%\"").within(0.001, 0.9),
+        /// A smaller change than this is not worth a call and is not sent.
+        min_change: Percentage = default("\"1%\"").within(0.0, 0.2),
+        /// A recorded dither around a target, so that budgets do not look machine-made and the
+        /// response to spend can be learned. Never beyond a bound.
+        fuzz: Percentage = default("\"3%\"").within(0.0, 0.1),
+    }
+}
+
+section! {
+    /// How often roasd acts, and how fast.
+    pub struct LimitSettings {
+        /// Actions on a campaign and all below it in an hour; pauses first, then the largest moves.
+        actions_per_campaign_per_hour: u32 = default("15").within(1.0, 100.0),
+        /// Budget changes of one ad set in 24 hours. Meta locks an ad set after four in an hour, and
+        /// each may restart its learning.
+        changes_per_ad_set_per_day: u32 = default("1").within(1.0, 24.0),
+        /// Ads paused in 24 hours, kills and rotations together.
+        kills_per_day: u32 = default("10").within(0.0, 1_000.0),
+        /// How long an object that a person edited is left alone.
+        human_edit_quiet: SignedDuration = default("\"24h\"").within(0.0, 2_592_000.0),
+        /// The random wait before each write.
+        jitter: DurationRange = default("\"3s..18s\"").within(0.0, 3_600.0),
+        /// The random wait before each read.
+        read_jitter: DurationRange = default("\"0s..1s\"").within(0.0, 300.0),
+    }
+}
+
+section! {
+    /// When the data are too poor to act on. A gate holds raises and cuts alike and says why: a
+    /// decision on bad data is as dangerous downward as upward.
+    pub struct QualitySettings {
+        /// The oldest that the last complete read of Meta's figures may be.
+        max_insight_age: SignedDuration = default("\"3h\"").within(900.0, 604_800.0),
+        /// The oldest that the last complete read of the CRM may be.
+        max_crm_age: SignedDuration = default("\"3h\"").within(900.0, 604_800.0),
+        /// The least share of conversions that must be tied to an ad.
+        min_coverage: Percentage = default("\"30%\"").within(0.0, 1.0),
+        /// The trailing time in which that share is taken.
+        coverage_window: SignedDuration = default("\"14d\"").within(86_400.0, 7_776_000.0),
+        /// With fewer conversions than this in it the share says nothing and is not judged.
+        coverage_min_conversions: u32 = default("10").within(1.0, 100_000.0),
+        /// No conversion at all for this long …
+        silence_window: SignedDuration = default("\"48h\"").within(3_600.0, 2_592_000.0),
+        /// … where at least so many were to be expected means broken tracking, not bad ads.
+        silence_expected: f64 = default("6.0").within(1.0, 1_000.0),
+    }
+}
+
+section! {
+    /// When things are done.
+    pub struct Schedule {
+        /// How often Meta and the CRM are read in full; webhooks come in between.
+        sync_every: SignedDuration = default("\"1h\"").within(60.0, 86_400.0),
+        /// How often budgets are decided.
+        decide_every: SignedDuration = default("\"6h\"").within(300.0, 604_800.0),
+        /// How often the queue of changes is looked at, besides when something is put into it.
+        executor_poll: SignedDuration = default("\"15s\"").within(1.0, 3_600.0),
+    }
+}
+
+section! {
+    /// How conversions find their ads. See the layers in the README.
+    pub struct AttributionSettings {
+        /// How long after a click its id still counts (layer 1).
+        click_window: SignedDuration = default("\"90d\"").within(3_600.0, 94_608_000.0),
+        /// How long after a visit its device's fingerprint counts (layer 2).
+        fingerprint_window: SignedDuration = default("\"7d\"").within(3_600.0, 2_592_000.0),
+        /// How long after a visit IP, user agent and closeness in time count (layer 3).
+        probabilistic_window: SignedDuration = default("\"24h\"").within(600.0, 604_800.0),
+        /// A match less sure than this is none.
+        min_confidence: f64 = default("0.3").within(0.0, 1.0),
+        /// How long a conversion without an ad is tried again as late clicks arrive.
+        retry_for: SignedDuration = default("\"7d\"").within(3_600.0, 7_776_000.0),
+    }
+}
+
+section! {
+    /// The decision model. The defaults are those it was measured with.
+    pub struct Rules {
+        /// Mean days from click to sale; 6 in pipeline mode and 0.25 in direct mode unless stated.
+        sales_cycle_days: Option<f64> = optional("6.0").within(0.01, 365.0),
+        /// An ad spending more than this may be killed or marked for scaling.
+        min_spend_for_kill: Money = default("\"200.00\""),
+        /// An ad is killed when its return is below this …
+        kill_roas: f64 = default("0.5").within(0.0, 100.0),
+        /// … with at least this probability.
+        p_kill: f64 = default("0.90").within(0.5, 0.9999),
+        /// How an ad is judged for a kill: "posterior", or one of two plainer rules that do worse
+        /// with few deals: "raw" (pipeline return below `kill_roas`), "half_average".
+        kill_rule: KillRule = default("\"posterior\""),
+        /// An ad is marked for scaling when its return is above this …
+        scale_roas: f64 = default("3.0").within(0.0, 1_000.0),
+        /// … with at least this probability.
+        p_scale: f64 = default("0.60").within(0.5, 0.9999),
+        /// An ad is paused in favour of the best one of its ad set, once a day, when that is better
+        /// with this probability …
+        p_rotate: f64 = default("0.70").within(0.5, 0.9999),
+        /// … and comes back when the probability falls to this.
+        p_return: f64 = default("0.40").within(0.0, 0.5),
+        /// Before spending this an ad is not rotated out.
+        rotate_spend: Money = default("\"60.00\""),
+        /// Spend, in multiples of the reference budget, at which the return is half saturated.
+        kappa_mult: f64 = default("2.0").within(0.1, 100.0),
+        /// Family levels (campaign, ad set) between ad and account; no gain was shown for them.
+        hierarchy: bool = default("false"),
+        /// How many nearest ads by text count as look-alikes.
+        look_alikes: u32 = default("20").within(0.0, 1_000.0),
+        /// Thompson draws averaged per ad: 1 is classic, more is calmer.
+        draws: u32 = default("8").within(1.0, 1_000.0),
+        /// How long a draw is kept.
+        draws_hold: SignedDuration = default("\"24h\"").within(3_600.0, 604_800.0),
+        /// Prior rates from click to lead, lead to appointment and so on, in order of the stages;
+        /// the model's own unless stated.
+        prior_rates: Option<Vec<Share>> = optional("[0.05, 0.12]"),
+        /// Where too little is known for a kill.
+        ignorance_zone: IgnoranceZone = table(),
+        /// How strongly rates are pulled toward their priors, in pseudo-successes.
+        priors: PriorStrengths = table(),
+        /// How fast old evidence fades, in days. Stages from the appointment on are stretched with
+        /// the sales cycle.
+        half_lives: HalfLives = table(),
+    }
+}
+
+section! {
+    /// Where too little is known for a kill.
+    pub struct IgnoranceZone {
+        /// An ad younger than this many days …
+        days: f64 = default("2.0").within(0.0, 90.0),
+        /// … or with less spend than this is in the zone;
+        spend: Money = default("\"100.00\""),
+        /// with "and" only an ad that is both, so that a fast spender may be killed the same day,
+        /// before any deal could exist.
+        join: Join = default("\"or\""),
+    }
+}
+
+section! {
+    /// How strongly rates are pulled toward their priors, in pseudo-successes; clicks in
+    /// pseudo-clicks.
+    pub struct PriorStrengths {
+        /// The account's rates.
+        account: f64 = default("4.0").within(0.1, 1_000.0),
+        /// A campaign's, toward the account's.
+        campaign: f64 = default("10.0").within(0.1, 1_000.0),
+        /// An ad set's, toward the campaign's.
+        ad_set: f64 = default("6.0").within(0.1, 1_000.0),
+        /// An ad's rate of leads; high means that ads hardly differ.
+        lead: f64 = default("6.0").within(0.1, 1_000.0),
+        /// An ad's rate of appointments.
+        appointment: f64 = default("3.0").within(0.1, 1_000.0),
+        /// An ad's rate of shows.
+        show: f64 = default("15.0").within(0.1, 1_000.0),
+        /// An ad's rate of sales.
+        won: f64 = default("15.0").within(0.1, 1_000.0),
+        /// Clicks per unit of money.
+        clicks: f64 = default("30.0").within(0.1, 10_000.0),
+        /// Look-alike evidence.
+        text: f64 = default("3.0").within(0.1, 1_000.0),
+        /// How far a low lead price is distrusted: 0 not at all, 1 it says nothing; mean …
+        damping: f64 = default("0.5").within(-0.5, 2.0),
+        /// … and standard deviation.
+        damping_sd: f64 = default("0.5").within(0.01, 5.0),
+    }
+}
+
+section! {
+    /// How fast old evidence fades: days after which it counts half.
+    pub struct HalfLives {
+        /// Clicks per unit of money.
+        cost: f64 = default("5.0").within(0.5, 365.0),
+        /// Leads.
+        lead: f64 = default("14.0").within(0.5, 365.0),
+        /// Appointments.
+        appointment: f64 = default("45.0").within(0.5, 730.0),
+        /// Shows and sales.
+        late: f64 = default("90.0").within(0.5, 1_460.0),
+    }
+}
+
+words! {
+    /// How an ad is judged for a kill.
+    pub enum KillRule {
+        /// By the probability that its return is too low.
+        Posterior = "posterior",
+        /// By its raw pipeline return.
+        Raw = "raw",
+        /// By half the account's average score.
+        HalfAverage = "half_average",
+    }
+}
+
+words! {
+    /// How two conditions are joined.
+    pub enum Join {
+        /// Either is enough.
+        Or = "or",
+        /// Both are needed.
+        And = "and",
+    }
+}
+
+/// A number from 0 to 1, neither included.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Share(pub f64);
+
+impl FromNode for Share {
+    fn read(node: &Node, path: &str, cx: &mut Context<'_>) -> Option<Self> {
+        let number = f64::read(node, path, cx)?;
+        if number > 0.0 && number < 1.0 {
+            return Some(Self(number));
+        }
+        cx.fault(
+            FaultKind::BadValue,
+            node,
+            format!("{number} is not a rate"),
+            "write a number between 0 and 1",
+        );
+        None
+    }
+}
+
+macro_rules! checked_text {
+    ($(#[$doc:meta])* $Name:ident, $what:literal, $example:literal, $is:expr) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq)]
+        pub struct $Name(String);
+
+        impl $Name {
+            /// The text.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl FromNode for $Name {
+            fn read(node: &Node, _path: &str, cx: &mut Context<'_>) -> Option<Self> {
+                let text = cx.text(node, $what, $example)?;
+                let is: fn(&str) -> bool = $is;
+                if is(text) {
+                    return Some(Self(text.to_owned()));
+                }
+                let problem = format!("{text:?} is not {}", $what);
+                cx.fault(FaultKind::BadValue, node, problem, concat!("write for example ", $example));
+                None
+            }
+        }
+    };
+}
+
+checked_text! {
+    /// The internal name of a property in HubSpot: `^[a-z][a-z0-9_]*$`.
+    PropertyName, "the internal name of a HubSpot property", "\"roasd_click_id\"",
+    |text| {
+        text.len() <= 100
+            && text.starts_with(|c: char| c.is_ascii_lowercase())
+            && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+    }
+}
+
+checked_text! {
+    /// A currency of the CRM, which may be one that ad accounts do not know.
+    CurrencyCode, "a currency's three capital letters", "\"EUR\"",
+    |text| text.len() == 3 && text.bytes().all(|b| b.is_ascii_uppercase())
+}
+
+/// The levels of autonomy by their names.
+const LEVELS: [(&str, Autonomy); 3] = [
+    ("observe", Autonomy::Observe),
+    ("approve", Autonomy::Approve),
+    ("auto", Autonomy::Auto),
+];
+
+impl FromNode for Autonomy {
+    fn read(node: &Node, _path: &str, cx: &mut Context<'_>) -> Option<Self> {
+        choice(node, cx, &LEVELS)
+    }
+}
+
+section! {
+    /// Autonomy by kind of action.
+    pub struct AutonomyByAction {
+        /// The level of kinds that are not named.
+        default: Autonomy = default("\"observe\""),
+        /// Raising a budget.
+        raise: Option<Autonomy> = optional("\"approve\""),
+        /// Lowering a budget.
+        cut: Option<Autonomy> = optional("\"auto\""),
+        /// Pausing.
+        pause: Option<Autonomy> = optional("\"auto\""),
+        /// Resuming what roasd paused.
+        resume: Option<Autonomy> = optional("\"approve\""),
+    }
+}
+
+impl FromNode for AutonomyRules {
+    fn keys() -> &'static [Key] {
+        &[]
+    }
+
+    fn read(node: &Node, path: &str, cx: &mut Context<'_>) -> Option<Self> {
+        let unfolded = node.unfolded();
+        let node = unfolded.as_ref().unwrap_or(node);
+        if !matches!(node.value, Value::Table(_)) {
+            return Autonomy::read(node, path, cx).map(Self::uniform);
+        }
+        let by = AutonomyByAction::read(node, path, cx)?;
+        Some(Self {
+            raise: by.raise.unwrap_or(by.default),
+            cut: by.cut.unwrap_or(by.default),
+            pause: by.pause.unwrap_or(by.default),
+            resume: by.resume.unwrap_or(by.default),
+        })
+    }
+}
+
+/// All tenants by id.
+pub type Tenants = BTreeMap<TenantId, Tenant>;

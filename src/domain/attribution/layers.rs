@@ -1,0 +1,574 @@
+//! The three layers. Each answers with its attempt, for the log, and with the credit if it has one.
+
+use std::collections::BTreeMap;
+
+use super::likelihood::{self, Prior, Trait};
+use super::{Attempt, Attribution, AttributionRules, Candidates, Conversion, Credit, Method};
+use crate::domain::deal::ContactFacts;
+use crate::domain::ids::{AdId, AdSetId, CampaignId};
+use crate::domain::time::{self, SignedDuration, Timestamp};
+use crate::domain::visit::{AdParameters, ValueFrequency, Visit, is_vendor_number};
+
+/// What a layer answers.
+pub(super) type Answer = (Attempt, Option<Attribution>);
+
+/// The chance that a person's device keeps its fingerprint, IP address and user agent from click
+/// to form. Assumed until they are measured; only their order of magnitude matters beside the
+/// rarity of the values.
+const FINGERPRINT_STAYS: f64 = 0.90;
+const IP_STAYS: f64 = 0.75;
+const USER_AGENT_STAYS: f64 = 0.90;
+
+/// Kinds of first-layer evidence, strongest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Evidence {
+    ClickId,
+    LeadId,
+    Fbclid,
+    AdId,
+}
+
+impl Evidence {
+    const fn in_words(self) -> &'static str {
+        match self {
+            Self::ClickId => "roasd's click id",
+            Self::LeadId => "Meta's lead id",
+            Self::Fbclid => "the fbclid of a recorded click",
+            Self::AdId => "an ad id in the contact's link parameters",
+        }
+    }
+}
+
+/// What one contact says: one voice for one ad.
+struct Voice {
+    evidence: Evidence,
+    credit: Credit,
+    visit: Option<crate::domain::ids::VisitId>,
+    clicked_at: Option<Timestamp>,
+}
+
+/// Meta's lead id as it stands in CRMs, some of which prefix it with `l:`.
+pub(super) fn plain_lead_id(text: &str) -> &str {
+    let text = text.trim();
+    text.strip_prefix("l:").unwrap_or(text)
+}
+
+/// The fbclids a contact carries: HubSpot's own property and the first page's query.
+pub(super) fn fbclids(facts: &ContactFacts) -> Vec<String> {
+    let from_url = facts
+        .first_url
+        .as_deref()
+        .and_then(|url| AdParameters::from_url(url).fbclid);
+    let own = facts
+        .facebook_click_id
+        .as_deref()
+        .map(str::trim)
+        .filter(|id| !id.is_empty())
+        .map(str::to_owned);
+    let mut ids: Vec<String> = own.into_iter().chain(from_url).collect();
+    ids.dedup();
+    ids
+}
+
+/// Layer one: an id that names the ad.
+///
+/// Each contact has one voice: its strongest evidence of a click not later than the conversion.
+/// When contacts of one deal name different ads, the ad with most voices gets the credit, then
+/// the one with stronger evidence, then the earlier click, which is the one that brought the
+/// deal; the confidence falls to the share of voices. When nothing separates them there is no match.
+pub(super) fn url_param(
+    conversion: &Conversion,
+    candidates: &Candidates,
+    _: &AttributionRules,
+) -> Answer {
+    let mut foreign = None;
+    let mut voices: Vec<Voice> = Vec::new();
+    for contact in &conversion.contacts {
+        match voice(&contact.facts, conversion, candidates) {
+            Ok(Some(v)) => voices.push(v),
+            Ok(None) => {}
+            Err(ad) => foreign = Some(ad),
+        }
+    }
+    // A form visit may be known without its contact (a caller that has the click id alone).
+    if conversion.contacts.is_empty() {
+        for visit in &conversion.form_visits {
+            match credit_of(visit, candidates) {
+                Ok(Some(credit)) if visit.at <= conversion.at => {
+                    voices.push(of_visit(Evidence::ClickId, visit, credit));
+                }
+                Ok(_) => {}
+                Err(ad) => foreign = Some(ad),
+            }
+        }
+        let clicks = &candidates.by_fbclid;
+        if voices.is_empty() {
+            voices.extend(by_fbclid(
+                &clicks.iter().collect::<Vec<_>>(),
+                conversion,
+                candidates,
+            ));
+        }
+    }
+    let Some(total) = (!voices.is_empty()).then_some(voices.len()) else {
+        let reason = match foreign {
+            Some(ad) => format!("the link names {ad}, which is no ad of this account"),
+            None => "no click id, lead id, known fbclid or ad id from before the conversion".into(),
+        };
+        return (missed(Method::UrlParam, 0.0, reason, Vec::new()), None);
+    };
+    let mut by_ad: BTreeMap<AdId, Vec<Voice>> = BTreeMap::new();
+    for v in voices {
+        by_ad.entry(v.credit.ad.clone()).or_default().push(v);
+    }
+    // Fewest "missing" voices first, then evidence, then time; unknown times come last.
+    let mut ranked: Vec<_> = by_ad
+        .into_iter()
+        .map(|(ad, mut of_ad)| {
+            let click = |v: &Voice| v.clicked_at.unwrap_or(Timestamp::MAX);
+            of_ad.sort_by_key(|v| (v.evidence, click(v)));
+            let earliest = of_ad.iter().map(click).min().unwrap_or(Timestamp::MAX);
+            let best = of_ad.first().map_or(Evidence::AdId, |v| v.evidence);
+            let key = (total - of_ad.len(), best, earliest);
+            (key, ad, of_ad)
+        })
+        .collect();
+    ranked.sort_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
+    let share = |n: usize| n as f64 / total as f64;
+    let runners_up: Vec<_> = ranked
+        .iter()
+        .skip(1)
+        .map(|(_, ad, of_ad)| (ad.clone(), share(of_ad.len())))
+        .collect();
+    let tied = matches!(ranked.as_slice(), [first, second, ..] if first.0 == second.0);
+    let mut ranked = ranked.into_iter();
+    let best = ranked.next().and_then(|(_, _, of_ad)| {
+        let confidence = share(of_ad.len());
+        of_ad.into_iter().next().map(|v| (v, confidence))
+    });
+    match best {
+        Some((v, confidence)) if !tied => {
+            let mut reason = format!("{} names the ad", v.evidence.in_words());
+            if !runners_up.is_empty() {
+                let others = runners_up.len();
+                reason.push_str(&format!(
+                    "; the deal's contacts disagree, {others} other ad(s) were named"
+                ));
+            }
+            credited(
+                Method::UrlParam,
+                confidence,
+                v.credit,
+                v.visit,
+                v.clicked_at,
+                reason,
+                runners_up,
+            )
+        }
+        _ => {
+            let reason = "the deal's contacts name different ads, and nothing separates them";
+            (
+                missed(Method::UrlParam, share(1), reason.into(), runners_up),
+                None,
+            )
+        }
+    }
+}
+
+/// One contact's strongest evidence; `Err` names an ad that is not the account's.
+fn voice(
+    facts: &ContactFacts,
+    conversion: &Conversion,
+    candidates: &Candidates,
+) -> Result<Option<Voice>, AdId> {
+    let mut foreign = None;
+    if let Some(id) = facts.roasd_click_id.as_deref().map(str::trim) {
+        let form = conversion
+            .form_visits
+            .iter()
+            .find(|visit| visit.id.as_str() == id && visit.at <= conversion.at);
+        if let Some(visit) = form {
+            match credit_of(visit, candidates) {
+                Ok(Some(credit)) => return Ok(Some(of_visit(Evidence::ClickId, visit, credit))),
+                Ok(None) => {}
+                Err(ad) => foreign = Some(ad),
+            }
+        }
+    }
+    if let Some(id) = facts.meta_lead_id.as_deref().map(plain_lead_id) {
+        // Meta's own word: no need to know the ad.
+        let lead = candidates.leads.iter().find(|lead| lead.id == id);
+        if let Some(lead) = lead.filter(|lead| lead.at <= conversion.at) {
+            return Ok(Some(Voice {
+                evidence: Evidence::LeadId,
+                credit: placed(lead.credit.clone(), candidates),
+                visit: None,
+                clicked_at: Some(lead.at),
+            }));
+        }
+    }
+    let wanted = fbclids(facts);
+    let clicks: Vec<&Visit> = candidates
+        .by_fbclid
+        .iter()
+        .filter(|v| v.ad.fbclid.as_ref().is_some_and(|id| wanted.contains(id)))
+        .collect();
+    if let Some(v) = by_fbclid(&clicks, conversion, candidates) {
+        return Ok(Some(v));
+    }
+    let from_url = facts.first_url.as_deref().map(AdParameters::from_url);
+    let from_url = from_url.unwrap_or_default();
+    let property = |text: &Option<String>| {
+        text.as_deref()
+            .map(str::trim)
+            .filter(|id| is_vendor_number(id))
+            .map(str::to_owned)
+    };
+    let own = property(&facts.ad_id).and_then(|id| AdId::new(id).ok());
+    let named = [
+        own.map(|ad| Credit {
+            ad,
+            ad_set: property(&facts.ad_set_id).and_then(|id| AdSetId::new(id).ok()),
+            campaign: property(&facts.campaign_id).and_then(|id| CampaignId::new(id).ok()),
+        }),
+        from_url.ad.map(|ad| Credit {
+            ad,
+            ad_set: from_url.ad_set,
+            campaign: from_url.campaign,
+        }),
+    ];
+    for credit in named.into_iter().flatten() {
+        if is_ours(&credit.ad, candidates) {
+            return Ok(Some(Voice {
+                evidence: Evidence::AdId,
+                credit: placed(credit, candidates),
+                visit: None,
+                clicked_at: None,
+            }));
+        }
+        foreign = Some(credit.ad);
+    }
+    foreign.map_or(Ok(None), Err)
+}
+
+/// The earliest click of an fbclid that names an ad. A forwarded link carries the fbclid on, so
+/// that one which was seen with two ads proves nothing.
+fn by_fbclid(clicks: &[&Visit], conversion: &Conversion, candidates: &Candidates) -> Option<Voice> {
+    let mut named: Vec<(&Visit, Credit)> = clicks
+        .iter()
+        .filter(|visit| visit.at <= conversion.at)
+        .filter_map(|visit| Some((*visit, credit_of(visit, candidates).ok()??)))
+        .collect();
+    named.sort_by(|a, b| (a.0.at, &a.0.id).cmp(&(b.0.at, &b.0.id)));
+    let ads = named.iter().map(|(_, credit)| &credit.ad);
+    if ads.clone().min() != ads.max() {
+        return None;
+    }
+    let (visit, credit) = named.into_iter().next()?;
+    Some(of_visit(Evidence::Fbclid, visit, credit))
+}
+
+fn of_visit(evidence: Evidence, visit: &Visit, credit: Credit) -> Voice {
+    Voice {
+        evidence,
+        credit,
+        visit: Some(visit.id.clone()),
+        clicked_at: Some(visit.at),
+    }
+}
+
+fn is_ours(ad: &AdId, candidates: &Candidates) -> bool {
+    candidates.placements.is_empty() || candidates.placements.contains_key(ad)
+}
+
+/// The ad a visit names; `Err` when it is not the account's.
+fn credit_of(visit: &Visit, candidates: &Candidates) -> Result<Option<Credit>, AdId> {
+    let Some(ad) = visit.ad.ad.clone() else {
+        return Ok(None);
+    };
+    if !is_ours(&ad, candidates) {
+        return Err(ad);
+    }
+    Ok(Some(placed(
+        Credit {
+            ad,
+            ad_set: visit.ad.ad_set.clone(),
+            campaign: visit.ad.campaign.clone(),
+        },
+        candidates,
+    )))
+}
+
+/// The account's structure knows better than a link where an ad is.
+fn placed(credit: Credit, candidates: &Candidates) -> Credit {
+    match candidates.placements.get(&credit.ad) {
+        Some(place) => Credit {
+            ad: credit.ad,
+            ad_set: Some(place.ad_set.clone()),
+            campaign: Some(place.campaign.clone()),
+        },
+        None => credit,
+    }
+}
+
+/// Layer two: the device's fingerprint.
+pub(super) fn fingerprint(
+    conversion: &Conversion,
+    candidates: &Candidates,
+    rules: &AttributionRules,
+) -> Answer {
+    let method = Method::Fingerprint;
+    let form = match comparable(conversion, rules) {
+        Ok(form) => form,
+        Err(reason) => return (missed(method, 0.0, reason.into(), Vec::new()), None),
+    };
+    let Some(hash) = &form.fingerprint else {
+        let reason = "the form's visit has no fingerprint";
+        return (missed(method, 0.0, reason.into(), Vec::new()), None);
+    };
+    let same = Trait {
+        stays: FINGERPRINT_STAYS,
+        frequency: candidates.fingerprint_frequency,
+    };
+    let prior = Prior {
+        ad_share: rules.ad_share,
+        clicks_in_window: candidates.ad_clicks_in_fingerprint_window,
+        window: rules.fingerprint_window,
+        half_life: time::days(2),
+    };
+    let clicks = clicks_before(
+        form,
+        &candidates.by_fingerprint,
+        rules.fingerprint_window,
+        rules,
+    )
+    .filter(|visit| visit.fingerprint.as_ref() == Some(hash))
+    .map(|visit| (visit, same.agrees()))
+    .collect();
+    let shared = shared_by(candidates.fingerprint_frequency);
+    decide(
+        Layer {
+            method,
+            cap: rules.fingerprint_cap,
+            what: format!("a click from a device with the same fingerprint{shared}"),
+            prior,
+            not_found: same.differs(),
+        },
+        form,
+        clicks,
+        candidates,
+        rules,
+    )
+}
+
+/// Layer three: IP address, user agent and closeness in time.
+pub(super) fn probabilistic(
+    conversion: &Conversion,
+    candidates: &Candidates,
+    rules: &AttributionRules,
+) -> Answer {
+    let method = Method::Probabilistic;
+    let form = match comparable(conversion, rules) {
+        Ok(form) => form,
+        Err(reason) => return (missed(method, 0.0, reason.into(), Vec::new()), None),
+    };
+    let Some(address) = &form.ip else {
+        let reason = "the form's visit has no IP address";
+        return (missed(method, 0.0, reason.into(), Vec::new()), None);
+    };
+    let ip = Trait {
+        stays: IP_STAYS,
+        frequency: candidates.ip_frequency,
+    };
+    let agent = Trait {
+        stays: USER_AGENT_STAYS,
+        frequency: candidates.user_agent_frequency,
+    };
+    let prior = Prior {
+        ad_share: rules.ad_share,
+        clicks_in_window: candidates.ad_clicks_in_probabilistic_window,
+        window: rules.probabilistic_window,
+        half_life: time::hours(6),
+    };
+    let clicks = clicks_before(form, &candidates.by_ip, rules.probabilistic_window, rules)
+        .filter(|visit| visit.ip.as_ref() == Some(address))
+        .map(|visit| {
+            let by_agent = match (&form.user_agent, &visit.user_agent) {
+                (Some(a), Some(b)) if a == b => agent.agrees(),
+                (Some(_), Some(_)) => agent.differs(),
+                (None, _) | (_, None) => 0.0,
+            };
+            (visit, ip.agrees() + by_agent)
+        })
+        .collect();
+    let shared = shared_by(candidates.ip_frequency);
+    decide(
+        Layer {
+            method,
+            cap: rules.probabilistic_cap,
+            what: format!("a click from the same IP address{shared}"),
+            prior,
+            not_found: ip.differs(),
+        },
+        form,
+        clicks,
+        candidates,
+        rules,
+    )
+}
+
+fn shared_by(frequency: ValueFrequency) -> String {
+    format!(
+        " ({} of {} visits have it)",
+        frequency.with_value, frequency.of
+    )
+}
+
+/// The form visit, if it may be compared with others.
+fn comparable<'a>(
+    conversion: &'a Conversion,
+    rules: &AttributionRules,
+) -> Result<&'a Visit, &'static str> {
+    let form = conversion
+        .form_visit()
+        .ok_or("the conversion carries no visit of ours to compare")?;
+    if rules.needs_consent && !form.has_consent {
+        return Err("the visitor did not consent to being recognised");
+    }
+    Ok(form)
+}
+
+/// Clicks that name an ad, at most `window` before the form's visit and not after it.
+fn clicks_before<'a>(
+    form: &'a Visit,
+    found: &'a [Visit],
+    window: SignedDuration,
+    rules: &'a AttributionRules,
+) -> impl Iterator<Item = &'a Visit> {
+    let opens = time::sub(form.at, window);
+    found.iter().filter(move |visit| {
+        visit.id != form.id
+            && visit.at <= form.at
+            && visit.at >= opens
+            && (visit.has_consent || !rules.needs_consent)
+            && visit.ad.ad.is_some()
+    })
+}
+
+struct Layer {
+    method: Method,
+    cap: f64,
+    what: String,
+    prior: Prior,
+    not_found: f64,
+}
+
+/// Adds up the clicks of each ad and credits the best, if it is likely enough and clearly ahead.
+fn decide(
+    layer: Layer,
+    form: &Visit,
+    clicks: Vec<(&Visit, f64)>,
+    candidates: &Candidates,
+    rules: &AttributionRules,
+) -> Answer {
+    let method = layer.method;
+    let mut clicks: Vec<(&Visit, f64, Credit)> = clicks
+        .into_iter()
+        .filter_map(|(v, ratio)| Some((v, ratio, credit_of(v, candidates).ok()??)))
+        .collect();
+    // Found in whatever order, added up in one: the sums are the same to the last bit.
+    clicks.sort_by(|a, b| (a.0.at, &a.0.id).cmp(&(b.0.at, &b.0.id)));
+    clicks.dedup_by(|a, b| a.0.id == b.0.id);
+    let evidence: Vec<(SignedDuration, f64)> = clicks
+        .iter()
+        .map(|(v, ratio, _)| (time::between(v.at, form.at), *ratio))
+        .collect();
+    let shares = likelihood::posterior(layer.prior, &evidence, layer.not_found);
+    let mut by_ad: BTreeMap<AdId, (f64, &Visit, Credit)> = BTreeMap::new();
+    for ((visit, _, credit), share) in clicks.into_iter().zip(shares) {
+        let sum = by_ad
+            .entry(credit.ad.clone())
+            .or_insert_with(|| (0.0, visit, credit));
+        sum.0 += share;
+        sum.1 = visit; // in order of time: the last click of the ad stands for it
+    }
+    let mut ranked: Vec<_> = by_ad.into_values().collect();
+    ranked.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.2.ad.cmp(&b.2.ad)));
+    let runners_up: Vec<_> = ranked
+        .iter()
+        .skip(1)
+        .map(|(share, _, credit)| (credit.ad.clone(), *share))
+        .collect();
+    let second = runners_up.first().map_or(0.0, |(_, share)| *share);
+    let Some((share, visit, credit)) = ranked.into_iter().next() else {
+        let reason = format!("{} was not found in the window", layer.what);
+        return (missed(method, 0.0, reason, Vec::new()), None);
+    };
+    if second > 0.0 && share < rules.min_lead * second {
+        let reason = format!(
+            "{}, but of two ads: {share:.2} against {second:.2} is no match",
+            layer.what
+        );
+        return (missed(method, share, reason, runners_up), None);
+    }
+    if share < rules.min_confidence {
+        let reason = format!(
+            "{}, but with {share:.2} another explanation is likelier",
+            layer.what
+        );
+        return (missed(method, share, reason, runners_up), None);
+    }
+    let hours = time::hours_between(visit.at, form.at);
+    let reason = format!("{}, {hours:.1} h before the form", layer.what);
+    credited(
+        method,
+        share.min(layer.cap),
+        credit,
+        Some(visit.id.clone()),
+        Some(visit.at),
+        reason,
+        runners_up,
+    )
+}
+
+fn missed(
+    method: Method,
+    confidence: f64,
+    reason: String,
+    runners_up: Vec<(AdId, f64)>,
+) -> Attempt {
+    Attempt {
+        method,
+        succeeded: false,
+        confidence,
+        reason,
+        runners_up,
+    }
+}
+
+fn credited(
+    method: Method,
+    confidence: f64,
+    credit: Credit,
+    visit: Option<crate::domain::ids::VisitId>,
+    clicked_at: Option<Timestamp>,
+    reason: String,
+    runners_up: Vec<(AdId, f64)>,
+) -> Answer {
+    let attempt = Attempt {
+        method,
+        succeeded: true,
+        confidence,
+        reason: reason.clone(),
+        runners_up,
+    };
+    let attribution = Attribution {
+        method,
+        confidence,
+        credit,
+        visit,
+        clicked_at,
+        reason,
+    };
+    (attempt, Some(attribution))
+}

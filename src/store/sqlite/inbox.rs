@@ -1,0 +1,262 @@
+//! The inbox of each tenant.
+
+use async_trait::async_trait;
+use sqlx::SqliteConnection;
+
+use super::SqliteStore;
+use super::append::Append;
+use super::crm::request;
+use super::faults::{fault, not_one};
+use super::values::{clean, id, micros, uncount};
+use crate::domain::ids::TenantId;
+use crate::domain::time::{Timestamp, from_micros};
+use crate::store::StoreError;
+use crate::store::inbox::{
+    Appended, ClaimedDelivery, Delivery, DeliveryOutcome, InboxDepth, InboxStore, Quarantined,
+};
+
+/// Keeps a delivery; `false` when it is a repeat.
+pub(super) async fn insert_delivery(
+    conn: &mut SqliteConnection,
+    tenant: &TenantId,
+    delivery: &Delivery,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let done = sqlx::query(
+        "insert into inbox (tenant, source, dedup_key, body, received_at, status)
+         values ($1, $2, $3, $4, $5, 'waiting')
+         on conflict (tenant, source, dedup_key) do nothing",
+    )
+    .bind(tenant.as_str())
+    .bind(clean(&delivery.source))
+    .bind(clean(&delivery.dedup_key))
+    .bind(delivery.body.as_slice())
+    .bind(micros(now))
+    .execute(conn)
+    .await
+    .map_err(fault("keeping a delivery"))?;
+    Ok(done.rows_affected() == 1)
+}
+
+type ClaimedRow = (i64, String, Vec<u8>, i64, i64);
+type QuarantineRow = (i64, String, String, Vec<u8>, String, i64);
+
+fn read_quarantined(row: QuarantineRow) -> Result<Quarantined, StoreError> {
+    let (row_id, tenant, source, body, reason, received_at) = row;
+    Ok(Quarantined {
+        id: row_id,
+        tenant: id("inbox", &tenant)?,
+        source,
+        body,
+        reason,
+        received_at: from_micros(received_at),
+    })
+}
+
+#[async_trait]
+impl InboxStore for SqliteStore {
+    async fn append_delivery(
+        &self,
+        tenant: &TenantId,
+        delivery: &Delivery,
+        now: Timestamp,
+    ) -> Result<Appended, StoreError> {
+        let append = Append::Delivery(tenant.clone(), delivery.clone(), now);
+        Ok(if self.appends.append(append).await? {
+            Appended::New
+        } else {
+            Appended::Repeat
+        })
+    }
+
+    async fn claim_deliveries(
+        &self,
+        tenant: &TenantId,
+        now: Timestamp,
+        lease_until: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<ClaimedDelivery>, StoreError> {
+        let doing = "claiming deliveries";
+        let mut tx = self.write(doing).await?;
+        let mut rows: Vec<ClaimedRow> = sqlx::query_as(
+            "update inbox set status = 'claimed', attempt = attempt + 1, lease_until = $3
+             where tenant = $1 and id in (
+                 select id from inbox
+                 where tenant = $1 and status in ('waiting', 'claimed')
+                   and (status = 'waiting' or lease_until <= $2)
+                 order by id limit $4)
+             returning id, source, body, received_at, attempt",
+        )
+        .bind(tenant.as_str())
+        .bind(micros(now))
+        .bind(micros(lease_until))
+        .bind(i64::from(limit))
+        .fetch_all(&mut *tx)
+        .await
+        .map_err(fault(doing))?;
+        tx.commit().await.map_err(fault(doing))?;
+        rows.sort_unstable_by_key(|row| row.0); // `returning` promises no order
+        Ok(rows
+            .into_iter()
+            .map(
+                |(id, source, body, received_at, attempt)| ClaimedDelivery {
+                    id,
+                    source,
+                    body,
+                    received_at: from_micros(received_at),
+                    attempt,
+                },
+            )
+            .collect())
+    }
+
+    async fn settle_delivery(
+        &self,
+        tenant: &TenantId,
+        id: i64,
+        attempt: i64,
+        outcome: &DeliveryOutcome,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let doing = "settling a delivery";
+        let mut tx = self.write(doing).await?;
+        let source: Option<String> = sqlx::query_scalar(
+            "update inbox set status = 'settled', settled_at = $4, lease_until = null
+             where tenant = $1 and id = $2 and attempt = $3 and status = 'claimed'
+             returning source",
+        )
+        .bind(tenant.as_str())
+        .bind(id)
+        .bind(attempt)
+        .bind(micros(now))
+        .fetch_optional(&mut *tx)
+        .await
+        .map_err(fault(doing))?;
+        let Some(source) = source else {
+            return Err(not_one(doing, 0));
+        };
+        request(&mut tx, tenant, &outcome.wanted, now).await?;
+        for (body, reason) in &outcome.poison {
+            sqlx::query(
+                "insert into inbox (tenant, source, parent_id, body, received_at, status, reason)
+                 values ($1, $2, $3, $4, $5, 'quarantined', $6)",
+            )
+            .bind(tenant.as_str())
+            .bind(&source)
+            .bind(id)
+            .bind(body.as_slice())
+            .bind(micros(now))
+            .bind(clean(reason))
+            .execute(&mut *tx)
+            .await
+            .map_err(fault(doing))?;
+        }
+        tx.commit().await.map_err(fault(doing))
+    }
+
+    async fn quarantine_delivery(
+        &self,
+        tenant: &TenantId,
+        id: i64,
+        attempt: i64,
+        reason: &str,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let doing = "quarantining a delivery";
+        let mut tx = self.write(doing).await?;
+        let done = sqlx::query(
+            "update inbox set status = 'quarantined', settled_at = $4, lease_until = null,
+                 reason = $5
+             where tenant = $1 and id = $2 and attempt = $3 and status = 'claimed'",
+        )
+        .bind(tenant.as_str())
+        .bind(id)
+        .bind(attempt)
+        .bind(micros(now))
+        .bind(clean(reason))
+        .execute(&mut *tx)
+        .await
+        .map_err(fault(doing))?;
+        if done.rows_affected() != 1 {
+            return Err(not_one(doing, done.rows_affected()));
+        }
+        tx.commit().await.map_err(fault(doing))
+    }
+
+    async fn quarantined(
+        &self,
+        tenant: Option<&TenantId>,
+        limit: u32,
+    ) -> Result<Vec<Quarantined>, StoreError> {
+        let doing = "reading the quarantine";
+        let rows: Vec<QuarantineRow> = match tenant {
+            Some(tenant) => sqlx::query_as(
+                "select id, tenant, source, body, reason, received_at from inbox
+                 where tenant = $1 and status = 'quarantined' order by id limit $2",
+            )
+            .bind(tenant.as_str())
+            .bind(i64::from(limit)),
+            None => sqlx::query_as(
+                "select id, tenant, source, body, reason, received_at from inbox
+                 where status = 'quarantined' order by id limit $1",
+            )
+            .bind(i64::from(limit)),
+        }
+        .fetch_all(&self.readers)
+        .await
+        .map_err(fault(doing))?;
+        rows.into_iter().map(read_quarantined).collect()
+    }
+
+    async fn retry_quarantined(&self, id: i64, now: Timestamp) -> Result<bool, StoreError> {
+        let _ = now; // it waits from when it came, not from when somebody looked
+        let doing = "retrying a quarantined delivery";
+        let mut tx = self.write(doing).await?;
+        let done = sqlx::query(
+            "update inbox set status = 'waiting', attempt = 0, lease_until = null,
+                 settled_at = null, reason = null
+             where id = $1 and status = 'quarantined'",
+        )
+        .bind(id)
+        .execute(&mut *tx)
+        .await
+        .map_err(fault(doing))?;
+        tx.commit().await.map_err(fault(doing))?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    async fn drop_quarantined(&self, id: i64) -> Result<bool, StoreError> {
+        let doing = "dropping a quarantined delivery";
+        let mut tx = self.write(doing).await?;
+        // The row stays without its bytes, so that the vendor's repeat is still a repeat.
+        let done = sqlx::query(
+            "update inbox set status = 'dropped', body = x'' where id = $1 and status = 'quarantined'",
+        )
+        .bind(id)
+        .execute(&mut *tx)
+        .await
+        .map_err(fault(doing))?;
+        tx.commit().await.map_err(fault(doing))?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    async fn inbox_depth(&self, tenant: &TenantId) -> Result<InboxDepth, StoreError> {
+        let (waiting, oldest_at, quarantined): (i64, Option<i64>, i64) = sqlx::query_as(
+            "select
+                 (select count(*) from inbox
+                  where tenant = $1 and status in ('waiting', 'claimed')),
+                 (select min(received_at) from inbox
+                  where tenant = $1 and status in ('waiting', 'claimed')),
+                 (select count(*) from inbox where tenant = $1 and status = 'quarantined')",
+        )
+        .bind(tenant.as_str())
+        .fetch_one(&self.readers)
+        .await
+        .map_err(fault("reading the inbox's depth"))?;
+        Ok(InboxDepth {
+            waiting: uncount(waiting),
+            oldest_at: oldest_at.map(from_micros),
+            quarantined: uncount(quarantined),
+        })
+    }
+}

@@ -1,0 +1,218 @@
+//! The store on SQLite: one file, one writer, a few readers.
+//!
+//! Writers queue in this process for the one connection that writes, instead of colliding in the
+//! database, and every write begins with `begin immediate`: a transaction that reads first and
+//! writes later would fail at once if another process had written in between. The file is in WAL
+//! mode and synced in full, so what was answered with `Ok` survives a power cut.
+
+mod append;
+mod audit;
+mod change_rows;
+mod changes;
+mod crm;
+mod decisions;
+mod entities;
+mod entity_rows;
+mod faults;
+mod gate;
+mod inbox;
+mod insights;
+mod jobs;
+mod models;
+mod revenue;
+mod schema;
+mod status;
+mod tenants;
+mod values;
+mod visits;
+mod winners;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
+use sqlx::{ConnectOptions, Sqlite, Transaction};
+
+use super::StoreError;
+use faults::fault;
+
+/// Parameters that one statement may have at most. Source: SQLite, `SQLITE_MAX_VARIABLE_NUMBER`.
+const BIND_LIMIT: usize = 32_766;
+
+/// How a database is opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenOptions {
+    /// Make the file when there is none. Without it a missing file is an error, so that a command
+    /// with a mistyped path does not leave an empty database behind.
+    pub create: bool,
+    /// Bring an older schema up to date. Without it an older schema is an error.
+    pub migrate: bool,
+    /// Connections that read, at most.
+    pub readers: u32,
+    /// Pages that each connection keeps in memory, in KiB.
+    pub cache_kib: u32,
+    /// How long to wait for another process that holds the write lock.
+    pub busy_timeout: Duration,
+}
+
+impl Default for OpenOptions {
+    fn default() -> Self {
+        Self {
+            create: true,
+            migrate: true,
+            readers: 3,
+            cache_kib: 2_048,
+            busy_timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+/// The store in one SQLite file. Cheap to clone; clones share it.
+#[derive(Debug, Clone)]
+pub struct SqliteStore {
+    path: PathBuf,
+    writer: SqlitePool,
+    readers: SqlitePool,
+    appends: append::Appender,
+}
+
+impl SqliteStore {
+    /// Opens the database at a path or `sqlite:` URL, makes it if need be and migrates it. Two
+    /// processes may do so at once. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// [`StoreError::CannotOpen`] with what to do about it, [`StoreError::NewerSchema`] when a newer
+    /// roasd made it, [`StoreError::Unavailable`] when the disk fails meanwhile.
+    pub async fn open(path_or_url: &str, options: OpenOptions) -> Result<Self, StoreError> {
+        let path = path_of(path_or_url)?;
+        check_place(&path, options.create)?;
+        let connect = SqliteConnectOptions::new()
+            .filename(&path)
+            .create_if_missing(options.create)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(options.busy_timeout)
+            .pragma("cache_size", format!("-{}", options.cache_kib))
+            // A WAL that grew in a burst is given back to the disk.
+            .pragma("journal_size_limit", "16777216")
+            .disable_statement_logging();
+        let writer = SqlitePoolOptions::new()
+            .max_connections(1)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .test_before_acquire(false)
+            .acquire_timeout(Duration::from_secs(30))
+            .connect_with(connect.clone())
+            .await
+            .map_err(|error| schema::cannot_open(&path, &error))?;
+        schema::prepare(&writer, &path, options.migrate).await?;
+        let readers = SqlitePoolOptions::new()
+            .max_connections(options.readers.max(1))
+            .test_before_acquire(false)
+            .acquire_timeout(Duration::from_secs(30))
+            .connect_lazy_with(connect.read_only(true).create_if_missing(false));
+        let appends = append::Appender::start(writer.clone());
+        Ok(Self {
+            path,
+            writer,
+            readers,
+            appends,
+        })
+    }
+
+    /// Where the database lies.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Begins a write; nobody else writes until it ends.
+    async fn write(&self, doing: &'static str) -> Result<Transaction<'static, Sqlite>, StoreError> {
+        begin_write(&self.writer, doing).await
+    }
+
+    /// Begins a read of several statements that must see one state.
+    async fn snapshot(
+        &self,
+        doing: &'static str,
+    ) -> Result<Transaction<'static, Sqlite>, StoreError> {
+        self.readers.begin().await.map_err(fault(doing))
+    }
+}
+
+async fn begin_write(
+    writer: &SqlitePool,
+    doing: &'static str,
+) -> Result<Transaction<'static, Sqlite>, StoreError> {
+    writer
+        .begin_with("begin immediate")
+        .await
+        .map_err(fault(doing))
+}
+
+/// The file that a path or URL names.
+fn path_of(path_or_url: &str) -> Result<PathBuf, StoreError> {
+    let path = path_or_url.strip_prefix("sqlite:").unwrap_or(path_or_url);
+    let path = path.strip_prefix("//").unwrap_or(path);
+    if path.is_empty() || path == ":memory:" || path.contains('?') {
+        return Err(StoreError::CannotOpen {
+            url: path_or_url.to_owned(),
+            detail: "name a file, such as sqlite:/var/lib/roasd/roasd.db".to_owned(),
+        });
+    }
+    Ok(PathBuf::from(path))
+}
+
+/// Finds what the database itself would tell only by a number.
+fn check_place(path: &Path, create: bool) -> Result<(), StoreError> {
+    let cannot = |detail: String| {
+        Err(StoreError::CannotOpen {
+            url: format!("sqlite:{}", path.display()),
+            detail,
+        })
+    };
+    if path.is_dir() {
+        return cannot("it is a directory; name a file in it".to_owned());
+    }
+    if path.exists() {
+        return Ok(());
+    }
+    if !create {
+        return cannot(
+            "there is no such file; give the path of the daemon's database, or start the daemon, \
+             which makes it"
+                .to_owned(),
+        );
+    }
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() && !folder.is_dir() => cannot(format!(
+            "its directory {} does not exist; create it, owned by the user that runs roasd",
+            folder.display()
+        )),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_names_a_file() {
+        for (given, path) in [
+            ("/var/lib/roasd.db", "/var/lib/roasd.db"),
+            ("sqlite:/var/lib/roasd.db", "/var/lib/roasd.db"),
+            ("sqlite:///var/lib/roasd.db", "/var/lib/roasd.db"),
+            ("sqlite://roasd.db", "roasd.db"),
+            ("sqlite:roasd.db", "roasd.db"),
+        ] {
+            assert_eq!(path_of(given).unwrap(), PathBuf::from(path), "{given}");
+        }
+        for bad in ["", "sqlite:", "sqlite::memory:", "sqlite:a.db?mode=ro"] {
+            assert!(path_of(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! Brings a database to the schema this roasd knows, or says why not.
+
+use std::path::Path;
+
+use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
+use sqlx::sqlite::SqlitePool;
+use sqlx::{SqlSafeStr, SqliteConnection};
+
+use super::begin_write;
+use super::faults::{fault, is_weather, primary_code};
+use crate::store::StoreError;
+
+/// The mark that the first migration leaves in the file's head: "roas".
+const APPLICATION_ID: i64 = 1_919_902_067;
+
+const DOING: &str = "preparing the schema";
+
+fn migrator() -> Migrator {
+    Migrator::with_migrations(vec![Migration::new(
+        1,
+        "init".into(),
+        MigrationType::Simple,
+        include_str!("../../../migrations/sqlite/0001_init.sql").into_sql_str(),
+        false,
+    )])
+}
+
+/// The newest version this roasd knows.
+pub(super) fn newest(migrator: &Migrator) -> i64 {
+    migrator.iter().map(|m| m.version).max().unwrap_or(0)
+}
+
+/// The version a database is at; 0 before the first migration.
+pub(super) async fn version(conn: &mut SqliteConnection) -> Result<i64, sqlx::Error> {
+    Ok(applied(conn)
+        .await?
+        .last()
+        .map_or(0, |(version, _)| *version))
+}
+
+/// Checks the file and migrates it. All migrations are one transaction, under the write lock: a
+/// process killed meanwhile leaves the old schema whole, and of two that start at once the second
+/// finds the work done.
+pub(super) async fn prepare(
+    writer: &SqlitePool,
+    path: &Path,
+    migrate: bool,
+) -> Result<(), StoreError> {
+    let migrator = migrator();
+    let told = |error: sqlx::Error| cannot_open(path, &error);
+    {
+        let mut conn = writer.acquire().await.map_err(told)?;
+        check_owner(&mut conn, path).await?;
+        if is_current(&mut conn, &migrator, path).await? {
+            return Ok(());
+        }
+    }
+    if !migrate {
+        return Err(refuse(
+            path,
+            "its schema is older than this roasd; run `roasd migrate` first".to_owned(),
+        ));
+    }
+    let mut tx = begin_write(writer, DOING).await?;
+    if !is_current(&mut tx, &migrator, path).await? {
+        migrator
+            .run_direct(None, &mut *tx, false)
+            .await
+            .map_err(|error| migrate_fault(path, error))?;
+    }
+    tx.commit().await.map_err(fault(DOING))
+}
+
+/// What an operator can do about a file that does not open.
+pub(super) fn cannot_open(path: &Path, error: &sqlx::Error) -> StoreError {
+    let code = error
+        .as_database_error()
+        .and_then(primary_code);
+    // Source: SQLite, "Result and Error Codes".
+    let remedy = match code {
+        Some(5 | 6) => "another process holds it; stop that one or wait for it".to_owned(),
+        Some(8) => "it is read-only; let the user that runs roasd write to it".to_owned(),
+        Some(10) => "the disk gives errors; see the kernel's log".to_owned(),
+        Some(11) => "it is damaged; restore a backup".to_owned(),
+        Some(13) => "the disk is full; make room".to_owned(),
+        Some(14) => {
+            "it cannot be read or written; check the owner and mode of the file and its directory"
+                .to_owned()
+        }
+        Some(26) => "it is not a database; move it away or name another file".to_owned(),
+        _ => error.to_string(),
+    };
+    refuse(path, remedy)
+}
+
+fn refuse(path: &Path, detail: String) -> StoreError {
+    StoreError::CannotOpen {
+        url: format!("sqlite:{}", path.display()),
+        detail,
+    }
+}
+
+fn migrate_fault(path: &Path, error: MigrateError) -> StoreError {
+    match error {
+        MigrateError::Execute(cause) | MigrateError::ExecuteMigration(cause, _)
+            if is_weather(&cause) =>
+        {
+            StoreError::Unavailable {
+                doing: DOING,
+                cause: Box::new(cause),
+            }
+        }
+        other => refuse(path, other.to_string()),
+    }
+}
+
+/// Refuses the database of another program.
+async fn check_owner(conn: &mut SqliteConnection, path: &Path) -> Result<(), StoreError> {
+    let told = |error: sqlx::Error| cannot_open(path, &error);
+    let owner: i64 = sqlx::query_scalar("pragma application_id")
+        .fetch_one(&mut *conn)
+        .await
+        .map_err(told)?;
+    if owner == APPLICATION_ID {
+        return Ok(());
+    }
+    let tables: i64 = sqlx::query_scalar("select count(*) from sqlite_master")
+        .fetch_one(&mut *conn)
+        .await
+        .map_err(told)?;
+    if tables == 0 {
+        return Ok(());
+    }
+    Err(refuse(
+        path,
+        "it holds tables of another program; name another file".to_owned(),
+    ))
+}
+
+/// Whether all migrations are in force, as this roasd knows them.
+async fn is_current(
+    conn: &mut SqliteConnection,
+    migrator: &Migrator,
+    path: &Path,
+) -> Result<bool, StoreError> {
+    let told = |error: sqlx::Error| cannot_open(path, &error);
+    let applied = applied(conn).await.map_err(told)?;
+    let known = newest(migrator);
+    if let Some((found, _)) = applied.last().filter(|(found, _)| *found > known) {
+        return Err(StoreError::NewerSchema {
+            found: *found,
+            known,
+        });
+    }
+    for (version, checksum) in &applied {
+        if !migrator
+            .iter()
+            .any(|m| m.version == *version && m.checksum.as_ref() == checksum.as_slice())
+        {
+            return Err(refuse(
+                path,
+                format!(
+                    "migration {version} in it is not the one this roasd ships; install the roasd \
+                     that made it or restore a backup"
+                ),
+            ));
+        }
+    }
+    Ok(applied.len() == migrator.iter().len())
+}
+
+/// Migrations in force with their checksums, by version.
+async fn applied(conn: &mut SqliteConnection) -> Result<Vec<(i64, Vec<u8>)>, sqlx::Error> {
+    let tables: i64 = sqlx::query_scalar(
+        "select count(*) from sqlite_master where type = 'table' and name = '_sqlx_migrations'",
+    )
+    .fetch_one(&mut *conn)
+    .await?;
+    if tables == 0 {
+        return Ok(Vec::new());
+    }
+    sqlx::query_as("select version, checksum from _sqlx_migrations order by version")
+        .fetch_all(conn)
+        .await
+}

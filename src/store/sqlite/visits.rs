@@ -1,0 +1,204 @@
+//! Visits to landing pages.
+
+use async_trait::async_trait;
+use sqlx::SqliteConnection;
+use sqlx::sqlite::SqliteRow;
+
+use super::SqliteStore;
+use super::append::Append;
+use super::faults::fault;
+use super::values::{Columns, clean_opt, micros, uncount};
+use crate::domain::ids::{TenantId, VisitId};
+use crate::domain::time::Timestamp;
+use crate::domain::visit::{AdParameters, KeyedHash, ValueFrequency, Visit};
+use crate::store::StoreError;
+use crate::store::visits::{VisitKey, VisitStore};
+
+const TABLE: &str = "click_tracking";
+
+/// Keeps a visit; `false` when it is kept already. Hashes without consent are left out.
+pub(super) async fn insert_visit(
+    conn: &mut SqliteConnection,
+    tenant: &TenantId,
+    visit: &Visit,
+) -> Result<bool, StoreError> {
+    let hash = |hash: &Option<KeyedHash>| {
+        hash.as_ref()
+            .filter(|_| visit.has_consent)
+            .map(|hash| hash.0.clone())
+    };
+    let done = sqlx::query(
+        "insert into click_tracking (tenant, id, at, fbclid, ad_id, ad_set_id, campaign_id,
+             utm_source, has_consent, fingerprint, ip, user_agent)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+         on conflict (tenant, id) do nothing",
+    )
+    .bind(tenant.as_str())
+    .bind(visit.id.as_str())
+    .bind(micros(visit.at))
+    .bind(clean_opt(visit.ad.fbclid.as_deref()))
+    .bind(visit.ad.ad.as_ref().map(|id| id.as_str()))
+    .bind(visit.ad.ad_set.as_ref().map(|id| id.as_str()))
+    .bind(visit.ad.campaign.as_ref().map(|id| id.as_str()))
+    .bind(clean_opt(visit.ad.utm_source.as_deref()))
+    .bind(i64::from(visit.has_consent))
+    .bind(hash(&visit.fingerprint))
+    .bind(hash(&visit.ip))
+    .bind(hash(&visit.user_agent))
+    .execute(conn)
+    .await
+    .map_err(fault("keeping a visit"))?;
+    Ok(done.rows_affected() == 1)
+}
+
+fn read(row: &SqliteRow) -> Result<Visit, StoreError> {
+    let row = Columns::of(TABLE, row);
+    let hash = |name: &str| Ok::<_, StoreError>(row.get::<Option<String>>(name)?.map(KeyedHash));
+    Ok(Visit {
+        id: row.id("id")?,
+        at: row.at("at")?,
+        ad: AdParameters {
+            fbclid: row.get("fbclid")?,
+            ad: row.id_opt("ad_id")?,
+            ad_set: row.id_opt("ad_set_id")?,
+            campaign: row.id_opt("campaign_id")?,
+            utm_source: row.get("utm_source")?,
+        },
+        has_consent: row.flag("has_consent")?,
+        fingerprint: hash("fingerprint")?,
+        ip: hash("ip")?,
+        user_agent: hash("user_agent")?,
+    })
+}
+
+/// The value of a key, and the statements that look it up: one per column, so that each has its
+/// index.
+fn lookup(key: &VisitKey) -> (&str, &'static str, &'static str) {
+    match key {
+        VisitKey::Fbclid(value) => (
+            value,
+            "select * from click_tracking
+             where tenant = $1 and fbclid = $2 and at between $3 and $4
+             order by at desc, id desc limit $5",
+            "select count(*) from click_tracking
+             where tenant = $1 and fbclid = $2 and at between $3 and $4 and has_consent = 1",
+        ),
+        VisitKey::Fingerprint(hash) => (
+            &hash.0,
+            "select * from click_tracking
+             where tenant = $1 and fingerprint = $2 and at between $3 and $4
+             order by at desc, id desc limit $5",
+            "select count(*) from click_tracking
+             where tenant = $1 and fingerprint = $2 and at between $3 and $4 and has_consent = 1",
+        ),
+        VisitKey::Ip(hash) => (
+            &hash.0,
+            "select * from click_tracking
+             where tenant = $1 and ip = $2 and at between $3 and $4
+             order by at desc, id desc limit $5",
+            "select count(*) from click_tracking
+             where tenant = $1 and ip = $2 and at between $3 and $4 and has_consent = 1",
+        ),
+        VisitKey::UserAgent(hash) => (
+            &hash.0,
+            "select * from click_tracking
+             where tenant = $1 and user_agent = $2 and at between $3 and $4
+             order by at desc, id desc limit $5",
+            "select count(*) from click_tracking
+             where tenant = $1 and user_agent = $2 and at between $3 and $4 and has_consent = 1",
+        ),
+    }
+}
+
+#[async_trait]
+impl VisitStore for SqliteStore {
+    async fn record_visit(&self, tenant: &TenantId, visit: &Visit) -> Result<bool, StoreError> {
+        self.appends
+            .append(Append::Visit(tenant.clone(), visit.clone()))
+            .await
+    }
+
+    async fn visit(&self, tenant: &TenantId, id: &VisitId) -> Result<Option<Visit>, StoreError> {
+        let row = sqlx::query("select * from click_tracking where tenant = $1 and id = $2")
+            .bind(tenant.as_str())
+            .bind(id.as_str())
+            .fetch_optional(&self.readers)
+            .await
+            .map_err(fault("reading a visit"))?;
+        row.as_ref().map(read).transpose()
+    }
+
+    async fn visits_by(
+        &self,
+        tenant: &TenantId,
+        key: &VisitKey,
+        from: Timestamp,
+        to: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<Visit>, StoreError> {
+        let (value, statement, _) = lookup(key);
+        let rows = sqlx::query(statement)
+            .bind(tenant.as_str())
+            .bind(value)
+            .bind(micros(from))
+            .bind(micros(to))
+            .bind(i64::from(limit))
+            .fetch_all(&self.readers)
+            .await
+            .map_err(fault("looking up visits"))?;
+        rows.iter().map(read).collect()
+    }
+
+    async fn visit_frequency(
+        &self,
+        tenant: &TenantId,
+        key: &VisitKey,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<ValueFrequency, StoreError> {
+        let doing = "counting visits";
+        let (value, _, statement) = lookup(key);
+        let mut tx = self.snapshot(doing).await?;
+        let with_value: i64 = sqlx::query_scalar(statement)
+            .bind(tenant.as_str())
+            .bind(value)
+            .bind(micros(from))
+            .bind(micros(to))
+            .fetch_one(&mut *tx)
+            .await
+            .map_err(fault(doing))?;
+        let of: i64 = sqlx::query_scalar(
+            "select count(*) from click_tracking
+             where tenant = $1 and at between $2 and $3 and has_consent = 1",
+        )
+        .bind(tenant.as_str())
+        .bind(micros(from))
+        .bind(micros(to))
+        .fetch_one(&mut *tx)
+        .await
+        .map_err(fault(doing))?;
+        Ok(ValueFrequency {
+            with_value: uncount(with_value),
+            of: uncount(of),
+        })
+    }
+
+    async fn ad_clicks_between(
+        &self,
+        tenant: &TenantId,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<u64, StoreError> {
+        let found: i64 = sqlx::query_scalar(
+            "select count(*) from click_tracking
+             where tenant = $1 and at between $2 and $3 and ad_id is not null",
+        )
+        .bind(tenant.as_str())
+        .bind(micros(from))
+        .bind(micros(to))
+        .fetch_one(&self.readers)
+        .await
+        .map_err(fault("counting clicks"))?;
+        Ok(uncount(found))
+    }
+}

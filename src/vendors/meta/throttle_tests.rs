@@ -1,0 +1,301 @@
+use std::future::Future;
+
+use super::super::usage::Reading;
+use super::*;
+use crate::clock::SteppedClock;
+use crate::domain::time::{hours, minutes, seconds};
+
+fn account(n: u32) -> AdAccountId {
+    AdAccountId::new(n.to_string()).unwrap()
+}
+
+fn caller(n: u32) -> Caller {
+    Caller {
+        account: account(n),
+        tenant: TenantId::new("acme").unwrap(),
+    }
+}
+
+struct Rig {
+    clock: SteppedClock,
+    gate: Arc<MetaGate>,
+}
+
+fn rig(config: GateConfig) -> Rig {
+    let clock = SteppedClock::new(time::from_seconds(1_800_000_000));
+    let gate = Arc::new(MetaGate::new(config, Arc::new(clock.clone())));
+    Rig { clock, gate }
+}
+
+impl Rig {
+    /// Runs `work` under a hold while time goes on as far as needed.
+    async fn run<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> T {
+        let hold = self.clock.hold();
+        let task = tokio::spawn(async move {
+            let out = work.await;
+            drop(hold);
+            out
+        });
+        // Any end will do: the clock stops where nothing is due, not before.
+        while !task.is_finished() {
+            let due = time::add(self.clock.now(), seconds(1));
+            self.clock.run_until(due).await;
+            tokio::task::yield_now().await;
+        }
+        task.await.unwrap()
+    }
+
+    async fn permit(&self, n: u32, kind: CallKind) -> Result<Permit, Closed> {
+        let gate = self.gate.clone();
+        self.run(async move { gate.permit(&caller(n), kind, SignedDuration::ZERO).await })
+            .await
+    }
+
+    /// The times at which calls of a kind pass when one is always waiting.
+    async fn passes(&self, n: u32, kind: CallKind, count: usize) -> Vec<Timestamp> {
+        let (gate, clock) = (self.gate.clone(), self.clock.clone());
+        self.run(async move {
+            let mut times = Vec::new();
+            for _ in 0..count {
+                let _ = gate
+                    .permit(&caller(n), kind, SignedDuration::ZERO)
+                    .await
+                    .unwrap();
+                times.push(clock.now());
+            }
+            times
+        })
+        .await
+    }
+}
+
+fn usage(share: Share, percent: f64) -> Usage {
+    Usage {
+        readings: vec![Reading {
+            share,
+            kind: "x".to_owned(),
+            percent,
+            horizon: hours(1),
+        }],
+        ..Usage::default()
+    }
+}
+
+fn most_in_any_window(times: &[(Timestamp, u32)], span: SignedDuration) -> u32 {
+    times
+        .iter()
+        .map(|(end, _)| {
+            times
+                .iter()
+                .filter(|(at, _)| *at <= *end && *at > time::sub(*end, span))
+                .map(|(_, points)| points)
+                .sum()
+        })
+        .max()
+        .unwrap_or(0)
+}
+
+#[tokio::test]
+async fn reads_writes_and_pauses_together_stay_within_the_account_score() {
+    let rig = rig(GateConfig::default());
+    let (gate, clock) = (rig.gate.clone(), rig.clock.clone());
+    let passed = Arc::new(Mutex::new(Vec::new()));
+    let all = {
+        let passed = passed.clone();
+        async move {
+            let one = |kind, points: u32, count: usize| {
+                let (gate, clock, passed) = (gate.clone(), clock.clone(), passed.clone());
+                let hold = clock.hold();
+                tokio::spawn(async move {
+                    for _ in 0..count {
+                        let permit = gate.permit(&caller(1), kind, SignedDuration::ZERO).await;
+                        if permit.is_ok() {
+                            passed.lock().unwrap().push((clock.now(), points));
+                        } else {
+                            clock::sleep(&clock, seconds(10), "again").await;
+                        }
+                    }
+                    drop(hold);
+                })
+            };
+            one(CallKind::Read, 1, 80);
+            one(CallKind::Write, 3, 20);
+            one(CallKind::SafetyWrite, 3, 30);
+        }
+    };
+    rig.run(all).await;
+    rig.clock.advance(hours(2)).await;
+    let mut passed = passed.lock().unwrap().clone();
+    passed.sort();
+    assert!(passed.len() > 100, "{}", passed.len());
+    let most = most_in_any_window(&passed, SPAN);
+    assert!(most <= 48, "60 points less a fifth, but {most} passed");
+    assert!(most >= 36, "the budget is used, but only {most} passed");
+}
+
+#[tokio::test]
+async fn equal_calls_wait_equally() {
+    let mut runs = Vec::new();
+    for _ in 0..2 {
+        let rig = rig(GateConfig::default());
+        runs.push(rig.passes(1, CallKind::Read, 40).await);
+    }
+    assert_eq!(runs[0], runs[1]);
+    assert!(time::between(runs[0][0], runs[0][39]) > minutes(5));
+}
+
+#[tokio::test]
+async fn accounts_do_not_wait_for_each_other() {
+    let rig = rig(GateConfig::default());
+    rig.passes(1, CallKind::Write, 3).await;
+    let before = rig.clock.now();
+    let times = rig.passes(2, CallKind::Write, 1).await;
+    assert!(time::between(before, times[0]) < seconds(2));
+}
+
+#[tokio::test]
+async fn the_lower_tier_wins() {
+    let rig = rig(GateConfig {
+        tier: AccessTier::Full,
+        ..GateConfig::default()
+    });
+    let times = rig.passes(1, CallKind::Read, 100).await;
+    assert_eq!(times.first(), times.last(), "the full tier has room");
+    let told = Usage {
+        tier: Some(AccessTier::Development),
+        ..Usage::default()
+    };
+    rig.gate.observe(&account(1), &told);
+    assert_eq!(rig.gate.headroom(&account(1)).tier, AccessTier::Development);
+    let times = rig.passes(1, CallKind::Read, 20).await;
+    assert!(time::between(times[0], times[19]) > minutes(2));
+}
+
+#[tokio::test]
+async fn calls_cost_more_as_usage_climbs_and_reads_stop_first() {
+    for (percent, factor, reads, writes) in [
+        (49.0, 1, true, true),
+        (50.0, 2, true, true),
+        (75.0, 4, true, true),
+        (90.0, 4, false, true),
+        (95.0, 4, false, false),
+        (120.0, 4, false, false),
+    ] {
+        for share in [Share::Account, Share::App] {
+            let rig = rig(GateConfig::default());
+            rig.gate.observe(&account(1), &usage(share, percent));
+            let room = rig.gate.headroom(&account(1));
+            assert_eq!(room.cost_factor, factor, "{percent}");
+            assert_eq!((room.reads_open, room.writes_open), (reads, writes));
+            let read = rig.gate.closed(&account(1), CallKind::Read);
+            let write = rig.gate.closed(&account(1), CallKind::Write);
+            let pause = rig.gate.closed(&account(1), CallKind::SafetyWrite);
+            assert_eq!((read.is_none(), write.is_none()), (reads, writes));
+            assert!(pause.is_none(), "a pause passes at {percent} %");
+            let other = rig.gate.closed(&account(2), CallKind::Read);
+            assert_eq!(other.is_some(), share == Share::App && !reads);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_refused_read_passes_once_the_reading_has_aged() {
+    let rig = rig(GateConfig::default());
+    let at = rig.clock.now();
+    rig.gate.observe(&account(1), &usage(Share::Account, 100.0));
+    let closed = rig.permit(1, CallKind::Read).await.unwrap_err();
+    assert!(closed.reason.contains("100 %"), "{}", closed.reason);
+    // A tenth of an hour's use has fallen out of the window after six minutes.
+    assert_eq!(closed.until, time::add(at, seconds(361)));
+    rig.clock.run_until(closed.until).await;
+    assert!(rig.permit(1, CallKind::Read).await.is_ok());
+}
+
+#[tokio::test]
+async fn pauses_have_a_reserve_that_writes_cannot_use() {
+    let rig = rig(GateConfig {
+        max_wait: seconds(1),
+        ..GateConfig::default()
+    });
+    let at = rig.clock.now();
+    while rig.permit(1, CallKind::Write).await.is_ok() {}
+    assert!(rig.permit(1, CallKind::SafetyWrite).await.is_ok());
+    assert!(time::between(at, rig.clock.now()) < seconds(10));
+    assert!(rig.permit(1, CallKind::Write).await.is_err());
+}
+
+#[tokio::test]
+async fn a_cool_down_stops_all_and_outlives_a_restart() {
+    let rig = rig(GateConfig::default());
+    let until = time::add(rig.clock.now(), minutes(10));
+    let scope = Scope::Account(account(1));
+    rig.gate.cool_down(scope.clone(), until, "code 17");
+    rig.gate
+        .cool_down(scope, time::add(rig.clock.now(), seconds(1)), "shorter");
+    rig.gate.observe(&account(1), &usage(Share::Account, 60.0));
+    for kind in [CallKind::Read, CallKind::Write, CallKind::SafetyWrite] {
+        let closed = rig.permit(1, kind).await.unwrap_err();
+        assert_eq!((closed.until, closed.reason.as_str()), (until, "code 17"));
+    }
+    assert!(rig.permit(2, CallKind::Read).await.is_ok());
+
+    let again = MetaGate::new(GateConfig::default(), Arc::new(rig.clock.clone()));
+    again.restore(rig.gate.snapshot());
+    assert_eq!(again.snapshot(), rig.gate.snapshot());
+    assert_eq!(
+        again
+            .closed(&account(1), CallKind::SafetyWrite)
+            .unwrap()
+            .until,
+        until
+    );
+    assert_eq!(again.headroom(&account(1)).cost_factor, 2);
+    rig.clock.run_until(until).await;
+    assert_eq!(again.closed(&account(1), CallKind::Read), None);
+    assert!(again.snapshot().cool_downs.is_empty());
+}
+
+#[tokio::test]
+async fn the_whole_app_cools_down() {
+    let rig = rig(GateConfig::default());
+    let until = time::add(rig.clock.now(), seconds(90));
+    rig.gate.cool_down(Scope::App, until, "code 4");
+    // Short enough to be waited for.
+    assert!(rig.permit(7, CallKind::Read).await.is_ok());
+    assert!(rig.clock.now() >= until);
+}
+
+#[tokio::test]
+async fn a_throttle_during_the_jitter_holds_the_call_back() {
+    let rig = rig(GateConfig::default());
+    let (gate, clock) = (rig.gate.clone(), rig.clock.clone());
+    let begin = rig.clock.now();
+    let until = time::add(begin, seconds(60));
+    let other = rig.gate.clone();
+    rig.run(async move {
+        let hold = clock.hold();
+        let throttle = {
+            let clock = clock.clone();
+            tokio::spawn(async move {
+                clock::sleep(&clock, seconds(5), "throttle").await;
+                other.cool_down(Scope::App, until, "code 4");
+                drop(hold);
+            })
+        };
+        let permit = gate.permit(&caller(1), CallKind::Write, seconds(10)).await;
+        throttle.await.unwrap();
+        assert!(permit.unwrap().made_at() >= until);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_permit_goes_stale() {
+    let rig = rig(GateConfig::default());
+    let permit = rig.permit(1, CallKind::Write).await.unwrap();
+    assert_eq!(permit.account(), &account(1));
+    let at = permit.made_at();
+    assert!(!permit.is_stale(time::add(at, seconds(60))));
+    assert!(permit.is_stale(time::add(at, seconds(61))));
+    assert!(permit.is_stale(time::sub(at, seconds(1))), "clock set back");
+}
