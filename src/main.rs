@@ -1,3 +1,7 @@
 //! The daemon and its commands.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    roasd::cli::main()
+}

@@ -12,9 +12,7 @@ use async_trait::async_trait;
 
 use super::context::{Context, chain, weather};
 use super::stage::{Broken, Progress, Stage, Work};
-use crate::domain::attribution::{
-    self, Attribution, Candidates, Conversion, Placement, Verdict,
-};
+use crate::domain::attribution::{self, Attribution, Candidates, Conversion, Placement, Verdict};
 use crate::domain::ids::AdId;
 use crate::domain::revenue;
 use crate::domain::stages;
@@ -61,21 +59,10 @@ impl Work for AttributionWork {
     }
 
     async fn look(&mut self) -> Result<Progress, Broken> {
-        let wants_sync = match self.drain_inbox().await {
-            Ok(wants_sync) => wants_sync,
-            Err(error) => return weather(&error),
-        };
-        let settled = match self.settle_deals().await {
-            Ok(settled) => settled,
-            Err(error) => return weather(&error),
-        };
-        Ok(if wants_sync {
-            Progress::NeedsSync
-        } else if settled > 0 {
-            Progress::Advanced
-        } else {
-            Progress::Idle
-        })
+        match self.work().await {
+            Ok(progress) => Ok(progress),
+            Err(error) => weather(&error),
+        }
     }
 
     fn next_tick(&self) -> Timestamp {
@@ -84,15 +71,34 @@ impl Work for AttributionWork {
 }
 
 impl AttributionWork {
-    /// Turns deliveries into requests for deals. Returns whether any deal waits to be read.
-    async fn drain_inbox(&self) -> Result<bool, StoreError> {
-        let Context { store, tenant, clock, .. } = self.context.as_ref();
+    async fn work(&self) -> Result<Progress, StoreError> {
+        self.drain_inbox().await?;
+        let settled = self.settle_deals().await?;
+        let Context { store, tenant, .. } = self.context.as_ref();
+        Ok(if !store.requested_deals(&tenant.id, 1).await?.is_empty() {
+            Progress::NeedsSync
+        } else if settled > 0 {
+            Progress::Advanced
+        } else {
+            Progress::Idle
+        })
+    }
+
+    /// Turns deliveries into requests for deals.
+    async fn drain_inbox(&self) -> Result<(), StoreError> {
+        let Context {
+            store,
+            tenant,
+            clock,
+            ..
+        } = self.context.as_ref();
         loop {
             let lease_until = time::add(clock.now(), clock.stretch(LEASE));
-            let claimed =
-                store.claim_deliveries(&tenant.id, clock.now(), lease_until, CLAIM).await?;
+            let claimed = store
+                .claim_deliveries(&tenant.id, clock.now(), lease_until, CLAIM)
+                .await?;
             if claimed.is_empty() {
-                return Ok(!store.requested_deals(&tenant.id, 1).await?.is_empty());
+                return Ok(());
             }
             for delivery in claimed {
                 self.settle_delivery(delivery).await?;
@@ -101,7 +107,12 @@ impl AttributionWork {
     }
 
     async fn settle_delivery(&self, delivery: ClaimedDelivery) -> Result<(), StoreError> {
-        let Context { store, tenant, clock, .. } = self.context.as_ref();
+        let Context {
+            store,
+            tenant,
+            clock,
+            ..
+        } = self.context.as_ref();
         let now = clock.now();
         if delivery.attempt > ATTEMPTS_MAX {
             let reason = format!("it was tried {ATTEMPTS_MAX} times and never came to an end");
@@ -120,16 +131,25 @@ impl AttributionWork {
                 "part of a delivery cannot be read and is in quarantine: {reason}"
             );
         }
-        store.settle_delivery(&tenant.id, delivery.id, delivery.attempt, &outcome, now).await
+        store
+            .settle_delivery(&tenant.id, delivery.id, delivery.attempt, &outcome, now)
+            .await
     }
 
     /// Credits and values deals whose ledger may not say what they say. Returns how many.
     async fn settle_deals(&self) -> Result<u64, StoreError> {
-        let Context { store, tenant, clock, .. } = self.context.as_ref();
+        let Context {
+            store,
+            tenant,
+            clock,
+            ..
+        } = self.context.as_ref();
         let mut settled = 0;
         let mut placements = None;
         loop {
-            let deals = store.unsettled_deals(&tenant.id, clock.now(), DEALS).await?;
+            let deals = store
+                .unsettled_deals(&tenant.id, clock.now(), DEALS)
+                .await?;
             if deals.is_empty() {
                 return Ok(settled);
             }
@@ -138,18 +158,41 @@ impl AttributionWork {
                 None => placements.insert(self.placements().await?),
             };
             for deal in deals {
+                let changed_at = deal.deal.updated_at;
                 let outcome = self.settle(deal, placements).await?;
                 store.settle_deal(&tenant.id, &outcome, clock.now()).await?;
+                // A retry is worth a look at the contacts: a click id may have been filled in
+                // since, and that need not have touched the deal.
+                let is_retry = time::between(changed_at, clock.now()) > RETRY_EVERY;
+                if outcome.retry_at.is_some() && is_retry {
+                    store
+                        .request_deals(&tenant.id, &[outcome.deal], clock.now())
+                        .await?;
+                }
                 settled += 1;
             }
         }
     }
 
     async fn placements(&self) -> Result<BTreeMap<AdId, Placement>, StoreError> {
-        let structure = self.context.store.structure(&self.context.tenant.id).await?;
-        let ads = structure.into_iter().flat_map(|(structure, _)| structure.ads.into_values());
+        let structure = self
+            .context
+            .store
+            .structure(&self.context.tenant.id)
+            .await?;
+        let ads = structure
+            .into_iter()
+            .flat_map(|(structure, _)| structure.ads.into_values());
         Ok(ads
-            .map(|ad| (ad.id, Placement { ad_set: ad.ad_set, campaign: ad.campaign }))
+            .map(|ad| {
+                (
+                    ad.id,
+                    Placement {
+                        ad_set: ad.ad_set,
+                        campaign: ad.campaign,
+                    },
+                )
+            })
             .collect())
     }
 
@@ -158,8 +201,17 @@ impl AttributionWork {
         unsettled: UnsettledDeal,
         placements: &BTreeMap<AdId, Placement>,
     ) -> Result<SettledDeal, StoreError> {
-        let Context { store, tenant, clock, .. } = self.context.as_ref();
-        let UnsettledDeal { deal, revision, attribution } = unsettled;
+        let Context {
+            store,
+            tenant,
+            clock,
+            ..
+        } = self.context.as_ref();
+        let UnsettledDeal {
+            deal,
+            revision,
+            attribution,
+        } = unsettled;
         let now = clock.now();
         let verdict = self.attribute(&deal, placements.clone(), now).await?;
         let attribution = stronger(attribution, verdict.attribution);
@@ -187,7 +239,11 @@ impl AttributionWork {
             .into_iter()
             .filter_map(|change| {
                 let stage = tenant.stages.by_vendor_id(&change.stage)?;
-                Some(ConversionRow { stage: stage.name.clone(), at: change.at, value: stage.value })
+                Some(ConversionRow {
+                    stage: stage.name.clone(),
+                    at: change.at,
+                    value: stage.value,
+                })
             })
             .collect();
         let retry_at = verdict
@@ -233,31 +289,41 @@ impl AttributionWork {
             contacts,
             form_visits,
         };
-        let mut found = Candidates { placements, ..Candidates::default() };
+        let mut found = Candidates {
+            placements,
+            ..Candidates::default()
+        };
         for fbclid in wanted.fbclids {
             let key = VisitKey::Fbclid(fbclid);
-            let visits =
-                store.visits_by(id, &key, Timestamp::MIN, conversion.at, VISITS).await?;
+            let visits = store
+                .visits_by(id, &key, Timestamp::MIN, conversion.at, VISITS)
+                .await?;
             found.by_fbclid.extend(visits);
         }
         if let Some(device) = attribution::device_lookups(&conversion, rules) {
             if let Some(look) = device.fingerprint {
                 let key = VisitKey::Fingerprint(look.hash);
-                found.by_fingerprint =
-                    store.visits_by(id, &key, look.since, look.until, VISITS).await?;
-                found.fingerprint_frequency =
-                    store.visit_frequency(id, &key, look.since, look.until).await?;
+                found.by_fingerprint = store
+                    .visits_by(id, &key, look.since, look.until, VISITS)
+                    .await?;
+                found.fingerprint_frequency = store
+                    .visit_frequency(id, &key, look.since, look.until)
+                    .await?;
             }
             if let Some(look) = device.ip {
                 let key = VisitKey::Ip(look.hash);
-                found.by_ip = store.visits_by(id, &key, look.since, look.until, VISITS).await?;
-                found.ip_frequency =
-                    store.visit_frequency(id, &key, look.since, look.until).await?;
+                found.by_ip = store
+                    .visits_by(id, &key, look.since, look.until, VISITS)
+                    .await?;
+                found.ip_frequency = store
+                    .visit_frequency(id, &key, look.since, look.until)
+                    .await?;
             }
             if let Some(look) = device.user_agent {
                 let key = VisitKey::UserAgent(look.hash);
-                found.user_agent_frequency =
-                    store.visit_frequency(id, &key, look.since, look.until).await?;
+                found.user_agent_frequency = store
+                    .visit_frequency(id, &key, look.since, look.until)
+                    .await?;
             }
             let (from, to) = device.fingerprint_window;
             found.ad_clicks_in_fingerprint_window = store.ad_clicks_between(id, from, to).await?;
@@ -271,10 +337,13 @@ impl AttributionWork {
 /// Reads a delivery: the deals it names are wanted, what cannot be read is poison.
 fn read_delivery(body: &[u8]) -> DeliveryOutcome {
     let mut outcome = DeliveryOutcome::default();
-    for event in events::parse(body) {
+    for event in events::read_delivery(body) {
         match event {
             Ok(event) => outcome.wanted.extend(event.deals()),
-            Err(bad) => outcome.poison.push((bad.bytes.clone(), bad.to_string())),
+            Err(bad) => {
+                let reason = bad.to_string();
+                outcome.poison.push((bad.bytes, reason));
+            }
         }
     }
     outcome.wanted.sort();
@@ -301,7 +370,11 @@ mod tests {
         Some(Attribution {
             method,
             confidence: 0.5,
-            credit: Credit { ad: AdId::new(ad).unwrap(), ad_set: None, campaign: None },
+            credit: Credit {
+                ad: AdId::new(ad).unwrap(),
+                ad_set: None,
+                campaign: None,
+            },
             visit: None,
             clicked_at: None,
             reason: String::new(),
@@ -314,7 +387,11 @@ mod tests {
         let cases = [
             (by(Method::UrlParam, "1"), by(Method::Fingerprint, "2"), "1"),
             (by(Method::Fingerprint, "1"), by(Method::UrlParam, "2"), "2"),
-            (by(Method::Fingerprint, "1"), by(Method::Fingerprint, "2"), "2"),
+            (
+                by(Method::Fingerprint, "1"),
+                by(Method::Fingerprint, "2"),
+                "2",
+            ),
             (by(Method::Probabilistic, "1"), None, "1"),
             (None, by(Method::Probabilistic, "2"), "2"),
         ];

@@ -16,19 +16,22 @@ use crate::clock::Clock;
 use crate::domain::attribution::AttributionRules;
 use crate::domain::autonomy::AutonomyRules;
 use crate::domain::fx::FxTable;
-use crate::domain::ids::{AdId, TenantId};
+use crate::domain::ids::{AdAccountId, AdId, TenantId};
 use crate::domain::limits::{DurationRange, GuardLimits};
 use crate::domain::money::Currency;
 use crate::domain::naming::Naming;
 use crate::domain::policy::{Mode, Policy, PolicyParams};
 use crate::domain::stages::StageTable;
-use crate::domain::time::SignedDuration;
+use crate::domain::time::{SignedDuration, Timestamp};
+use crate::store::gate::GateRow;
 use crate::store::tenants::Held;
 use crate::store::{Store, StoreError};
 use crate::vendors::embedder::Embedder;
 use crate::vendors::hubspot::HubSpot;
-use crate::vendors::meta::throttle::{CallKind, Caller, MetaGate, Permit};
 use crate::vendors::meta::MetaAds;
+use crate::vendors::meta::throttle::{
+    CallKind, Caller, CoolDown, GateSnapshot, MetaGate, Permit, Scope, UsageReading,
+};
 use crate::vendors::{Refusal, VendorError};
 
 /// How often the stages look by themselves.
@@ -65,6 +68,8 @@ pub struct TenantSettings {
     pub fx: FxTable,
     /// The model's numbers.
     pub params: PolicyParams,
+    /// Prior rates of the funnel's stages, in order, where the owner states them.
+    pub prior_rates: Vec<f64>,
     /// The windows of attribution.
     pub attribution: AttributionRules,
     /// How often the stages look.
@@ -98,8 +103,8 @@ pub struct Context {
     pub meta: Arc<dyn MetaAds>,
     /// The gate to Meta.
     pub gate: Arc<MetaGate>,
-    /// HubSpot.
-    pub hubspot: Arc<dyn HubSpot>,
+    /// HubSpot; a tenant may do without.
+    pub hubspot: Option<Arc<dyn HubSpot>>,
     /// The clock.
     pub clock: Arc<dyn Clock>,
     /// Turns a creative's text into a vector.
@@ -118,6 +123,12 @@ pub struct Context {
     pub jitter: Mutex<ChaCha12Rng>,
     /// Counts things named, so that two of one instant differ.
     pub named: AtomicU64,
+}
+
+impl std::fmt::Debug for Context {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Context({})", self.tenant.id)
+    }
 }
 
 impl Context {
@@ -159,11 +170,14 @@ impl Context {
             CallKind::Write | CallKind::SafetyWrite => self.tenant.limits.jitter,
         };
         let jitter = self.draw(range);
-        self.gate.permit(&caller, kind, jitter).await.map_err(|closed| VendorError::Throttled {
-            vendor: "Meta",
-            detail: closed.reason,
-            wait: crate::domain::time::between(self.clock.now(), closed.until),
-        })
+        self.gate
+            .permit(&caller, kind, jitter)
+            .await
+            .map_err(|closed| VendorError::Throttled {
+                vendor: "Meta",
+                detail: closed.reason,
+                wait: crate::domain::time::between(self.clock.now(), closed.until),
+            })
     }
 
     /// Whether the emergency file is there.
@@ -194,7 +208,8 @@ impl Context {
             Err(
                 error @ (VendorError::Unauthorized { .. }
                 | VendorError::Refused {
-                    kind: Refusal::AccountTrouble | Refusal::DeadVersion, ..
+                    kind: Refusal::AccountTrouble | Refusal::DeadVersion,
+                    ..
                 }),
             ) => {
                 let holds = self.store.holds(id).await?;
@@ -230,19 +245,88 @@ impl Context {
     /// How long a tenant is waited for when it is told to stop.
     #[must_use]
     pub fn tenant_stop_patience(&self) -> Duration {
-        Stage::ALL.iter().map(|stage| self.stop_patience(*stage)).sum()
+        Stage::ALL
+            .iter()
+            .map(|stage| self.stop_patience(*stage))
+            .sum()
     }
 
     /// Panics if a rehearsal asked for it here and now.
     #[expect(clippy::panic, reason = "that is what the rehearsal asks for")]
     pub fn rehearse_panic(&self, stage: Stage) {
-        if let Some(cue) = self.rehearsed_panic.as_ref().filter(|cue| cue.stage == stage) {
+        if let Some(cue) = self
+            .rehearsed_panic
+            .as_ref()
+            .filter(|cue| cue.stage == stage)
+        {
             let look = cue.seen.fetch_add(1, Ordering::Relaxed) + 1;
             if (cue.looks.0..=cue.looks.1).contains(&look) {
                 panic!("rehearsed panic of {stage} at look {look}");
             }
         }
     }
+}
+
+/// What the gate must not forget over a restart, as rows of the store.
+#[must_use]
+pub fn gate_rows(gate: &MetaGate, now: Timestamp) -> Vec<GateRow> {
+    let snapshot = gate.snapshot();
+    let mut rows: BTreeMap<String, GateRow> = BTreeMap::new();
+    let empty = |scope: &str| GateRow {
+        scope: scope.to_owned(),
+        blocked_until: None,
+        reason: String::new(),
+        usage_percent: 0.0,
+        tier: None,
+        seen_at: now,
+    };
+    for cool_down in snapshot.cool_downs {
+        let scope = cool_down.scope.to_string();
+        let row = rows.entry(scope.clone()).or_insert_with(|| empty(&scope));
+        row.blocked_until = Some(cool_down.until);
+        row.reason = cool_down.reason;
+    }
+    for reading in snapshot.readings {
+        let scope = reading.scope.to_string();
+        let row = rows.entry(scope.clone()).or_insert_with(|| empty(&scope));
+        if reading.percent >= row.usage_percent {
+            row.usage_percent = reading.percent;
+            row.seen_at = reading.at;
+        }
+    }
+    rows.into_values().collect()
+}
+
+/// The same, read back.
+#[must_use]
+pub fn gate_snapshot(rows: Vec<GateRow>) -> GateSnapshot {
+    let mut snapshot = GateSnapshot::default();
+    for row in rows {
+        let scope = match row.scope.as_str() {
+            "app" => Scope::App,
+            account => match AdAccountId::new(account) {
+                Ok(account) => Scope::Account(account),
+                Err(_) => continue,
+            },
+        };
+        if let Some(until) = row.blocked_until {
+            snapshot.cool_downs.push(CoolDown {
+                scope: scope.clone(),
+                until,
+                reason: row.reason,
+            });
+        }
+        if row.usage_percent > 0.0 {
+            snapshot.readings.push(UsageReading {
+                scope,
+                kind: "stored".to_owned(),
+                percent: row.usage_percent,
+                at: row.seen_at,
+                horizon: crate::domain::time::hours(1),
+            });
+        }
+    }
+    snapshot
 }
 
 /// A store that is out is weather; a row that cannot be read or a bug is a broken promise.

@@ -53,7 +53,11 @@ impl ExecutorWork {
     #[must_use]
     pub fn new(context: Arc<Context>) -> Self {
         let next = time::add(context.clock.now(), time::millis(1));
-        Self { context, next, looks: AtomicU64::new(0) }
+        Self {
+            context,
+            next,
+            looks: AtomicU64::new(0),
+        }
     }
 }
 
@@ -79,24 +83,33 @@ impl Work for ExecutorWork {
     }
 
     fn next_tick(&self) -> Timestamp {
-        self.next.max(time::add(self.context.clock.now(), time::millis(1)))
+        self.next
+            .max(time::add(self.context.clock.now(), time::millis(1)))
     }
 }
 
 /// What reading Meta said about a write whose effect is not known.
 enum Found {
-    Value(meta::LiveSettings, Target),
+    Value(Target),
     Gone,
     NoAnswer(VendorError),
 }
 
 impl ExecutorWork {
     async fn drain(&self) -> Result<Progress, StoreError> {
-        let Context { store, tenant, clock, .. } = self.context.as_ref();
+        let Context {
+            store,
+            tenant,
+            clock,
+            ..
+        } = self.context.as_ref();
         for change in store.executing_changes(&tenant.id).await? {
             let is_settled = self.settle_unknown(&change, None, None).await?;
             if !is_settled {
-                let why = format!("the effect of change {} is not known yet", change.proposed.id);
+                let why = format!(
+                    "the effect of change {} is not known yet",
+                    change.proposed.id
+                );
                 return Ok(Progress::Degraded(why));
             }
         }
@@ -113,7 +126,11 @@ impl ExecutorWork {
             let now = clock.now();
             let lease_until = time::add(now, clock.stretch(LEASE));
             let Some(claimed) = store.claim_change(&tenant.id, now, lease_until).await? else {
-                return Ok(if done > 0 { Progress::Advanced } else { Progress::Idle });
+                return Ok(if done > 0 {
+                    Progress::Advanced
+                } else {
+                    Progress::Idle
+                });
             };
             done += 1;
             if !self.execute(claimed).await? {
@@ -131,7 +148,10 @@ impl ExecutorWork {
         {
             return Some(None);
         }
-        holds.suspended.as_ref().map(|held| Some(format!("{}: {}", held.by, held.reason)))
+        holds
+            .suspended
+            .as_ref()
+            .map(|held| Some(format!("{}: {}", held.by, held.reason)))
     }
 
     /// Carries one claimed change as far as it gets. `false` when Meta cannot be called at all.
@@ -162,70 +182,106 @@ impl ExecutorWork {
             Ok(live) => live,
             Err(error) => {
                 self.note(Err(&error)).await?;
-                self.defer(change, "unknown_state", &error, RETRY, false).await?;
+                self.defer(change, "unknown_state", &error, RETRY, false)
+                    .await?;
                 return Ok(!is_out(&error));
             }
         };
         self.note(Ok(())).await?;
         let Some(live) = live else {
-            self.settle(change, Settlement::Cancelled {
-                found: None,
-                detail: "it is not there any more, or not visible to the token".to_owned(),
-            })
+            self.settle(
+                change,
+                Settlement::Cancelled {
+                    found: None,
+                    detail: "it is not there any more, or not visible to the token".to_owned(),
+                },
+            )
             .await?;
             return Ok(true);
         };
         match self.judge(change, &live).await? {
             Ok(Verdict::Allow { target, clipped_by }) => {
-                self.send(change, &live, target, clipped_by, write_permit).await
+                self.send(change, &live, target, clipped_by, write_permit)
+                    .await
             }
             Ok(Verdict::AlreadyInForce) => {
-                self.settle(change, Settlement::Completed {
-                    before: proposed.requested,
-                    after: proposed.requested,
-                    was_sent: false,
-                    vendor_request: None,
-                    clipped_by: None,
-                })
+                self.settle(
+                    change,
+                    Settlement::Completed {
+                        before: proposed.requested,
+                        after: proposed.requested,
+                        was_sent: false,
+                        vendor_request: None,
+                        clipped_by: None,
+                    },
+                )
                 .await?;
                 Ok(true)
             }
             Ok(Verdict::Overtaken { found }) => {
-                let until =
-                    time::add(self.context.clock.now(), self.context.tenant.limits.human_edit_quiet);
+                let until = time::add(
+                    self.context.clock.now(),
+                    self.context.tenant.limits.human_edit_quiet,
+                );
                 let detail = format!(
                     "somebody set it to {found} since {} was decided; theirs wins",
                     proposed.requested
                 );
                 let store = &self.context.store;
-                store.freeze(&proposed.tenant, &proposed.entity, until, &detail).await?;
-                self.settle(change, Settlement::Cancelled { found: Some(found), detail }).await?;
+                store
+                    .freeze(&proposed.tenant, &proposed.entity, until, &detail)
+                    .await?;
+                self.settle(
+                    change,
+                    Settlement::Cancelled {
+                        found: Some(found),
+                        detail,
+                    },
+                )
+                .await?;
                 Ok(true)
             }
-            Ok(Verdict::Defer { rule, until, reason }) => {
+            Ok(Verdict::Defer {
+                rule,
+                until,
+                reason,
+            }) => {
                 self.count_guard(rule.as_str());
-                self.settle(change, Settlement::Deferred {
-                    until,
-                    rule: rule.as_str().to_owned(),
-                    detail: reason,
-                    counts: false,
-                })
+                self.settle(
+                    change,
+                    Settlement::Deferred {
+                        until,
+                        rule: rule.as_str().to_owned(),
+                        detail: reason,
+                        counts: false,
+                    },
+                )
                 .await?;
                 Ok(true)
             }
             Ok(Verdict::Refuse { rule, reason }) => {
                 self.count_guard(rule.as_str());
                 let rule = rule.as_str().to_owned();
-                self.settle(change, Settlement::Refused { rule, detail: reason }).await?;
+                self.settle(
+                    change,
+                    Settlement::Refused {
+                        rule,
+                        detail: reason,
+                    },
+                )
+                .await?;
                 Ok(true)
             }
             Err(missing) => {
-                self.settle(change, Settlement::Deferred {
-                    until: time::add(self.context.clock.now(), safety::RECHECK),
-                    rule: Rule::UnknownState.as_str().to_owned(),
-                    detail: missing.to_owned(),
-                    counts: false,
-                })
+                self.settle(
+                    change,
+                    Settlement::Deferred {
+                        until: time::add(self.context.clock.now(), safety::RECHECK),
+                        rule: Rule::UnknownState.as_str().to_owned(),
+                        detail: missing.to_owned(),
+                        counts: false,
+                    },
+                )
                 .await?;
                 Ok(true)
             }
@@ -241,7 +297,13 @@ impl ExecutorWork {
         clipped_by: Option<Rule>,
         permit: Permit,
     ) -> Result<bool, StoreError> {
-        let Context { store, tenant, clock, meta: client, .. } = self.context.as_ref();
+        let Context {
+            store,
+            tenant,
+            clock,
+            meta: client,
+            ..
+        } = self.context.as_ref();
         let proposed = &change.proposed;
         let before = value_of(live, target).unwrap_or(proposed.expected);
         // The emergency file is looked at last: the store is asked in the same statement below.
@@ -250,7 +312,14 @@ impl ExecutorWork {
             return Ok(true);
         }
         let marked = store
-            .mark_executing(&tenant.id, &proposed.id, change.attempt, before, target, clock.now())
+            .mark_executing(
+                &tenant.id,
+                &proposed.id,
+                change.attempt,
+                before,
+                target,
+                clock.now(),
+            )
             .await;
         match marked {
             Ok(()) => {}
@@ -266,7 +335,8 @@ impl ExecutorWork {
         match answer {
             Ok(receipt) => {
                 self.note(Ok(())).await?;
-                self.settle_unknown(&sent, Some((before, receipt)), clipped_by).await
+                self.settle_unknown(&sent, Some((before, receipt)), clipped_by)
+                    .await
             }
             Err(VendorError::Unknown { detail, .. }) => {
                 tracing::warn!(
@@ -291,31 +361,53 @@ impl ExecutorWork {
         error: &VendorError,
     ) -> Result<(), StoreError> {
         match error {
-            VendorError::Refused { kind: Refusal::ObjectLocked, .. } => {
-                self.defer(change, Rule::MetaCadence.as_str(), error, LOCKED, false).await
-            }
             VendorError::Refused {
-                kind: Refusal::AccountTrouble | Refusal::DeadVersion, ..
-            }
-            | VendorError::Unauthorized { .. } => {
-                self.defer(change, Rule::AccountTrouble.as_str(), error, safety::RECHECK, false)
+                kind: Refusal::ObjectLocked,
+                ..
+            } => {
+                self.defer(change, Rule::MetaCadence.as_str(), error, LOCKED, false)
                     .await
             }
+            VendorError::Refused {
+                kind: Refusal::AccountTrouble | Refusal::DeadVersion,
+                ..
+            }
+            | VendorError::Unauthorized { .. } => {
+                self.defer(
+                    change,
+                    Rule::AccountTrouble.as_str(),
+                    error,
+                    safety::RECHECK,
+                    false,
+                )
+                .await
+            }
             VendorError::Refused { request, .. } => {
-                self.settle(change, Settlement::Failed {
-                    detail: chain(error),
-                    vendor_request: request.clone(),
-                })
+                self.settle(
+                    change,
+                    Settlement::Failed {
+                        detail: chain(error),
+                        vendor_request: request.clone(),
+                    },
+                )
                 .await
             }
             VendorError::Throttled { wait, .. } => {
                 self.defer(change, "gate", error, *wait, false).await
             }
             VendorError::Retry { after, .. } => {
-                self.defer(change, "meta_unavailable", error, after.unwrap_or(RETRY), true).await
+                self.defer(
+                    change,
+                    "meta_unavailable",
+                    error,
+                    after.unwrap_or(RETRY),
+                    true,
+                )
+                .await
             }
             VendorError::TooMuch { .. } | VendorError::Unknown { .. } => {
-                self.defer(change, "meta_unavailable", error, RETRY, true).await
+                self.defer(change, "meta_unavailable", error, RETRY, true)
+                    .await
             }
         }
     }
@@ -333,23 +425,31 @@ impl ExecutorWork {
         let clipped_by = clipped_by.map(|rule| rule.as_str().to_owned());
         let before = match &accepted {
             Some((before, _)) => *before,
-            None => self.value_before(change).await?.unwrap_or(proposed.expected),
+            None => self
+                .value_before(change)
+                .await?
+                .unwrap_or(proposed.expected),
         };
-        let request = accepted.as_ref().and_then(|(_, receipt)| receipt.request.clone());
+        let request = accepted
+            .as_ref()
+            .and_then(|(_, receipt)| receipt.request.clone());
         for look in 1..=READ_BACKS {
             match self.read_back(&proposed.entity, target).await {
-                Found::Value(_, after) if after == target => {
-                    self.settle(change, Settlement::Completed {
-                        before,
-                        after,
-                        was_sent: true,
-                        vendor_request: request,
-                        clipped_by,
-                    })
+                Found::Value(after) if after == target => {
+                    self.settle(
+                        change,
+                        Settlement::Completed {
+                            before,
+                            after,
+                            was_sent: true,
+                            vendor_request: request,
+                            clipped_by,
+                        },
+                    )
                     .await?;
                     return Ok(true);
                 }
-                Found::Value(_, found) if found == before => {
+                Found::Value(found) if found == before => {
                     // Not shown yet, or not done.
                     if look < READ_BACKS {
                         let clock = self.context.clock.as_ref();
@@ -360,14 +460,28 @@ impl ExecutorWork {
                     self.give_back(change, &detail).await?;
                     return Ok(true);
                 }
-                Found::Value(_, found) => {
+                Found::Value(found) => {
                     let detail = format!("{found} was found instead of {target}: somebody's edit");
-                    self.settle(change, Settlement::Cancelled { found: Some(found), detail }).await?;
+                    self.settle(
+                        change,
+                        Settlement::Cancelled {
+                            found: Some(found),
+                            detail,
+                        },
+                    )
+                    .await?;
                     return Ok(true);
                 }
                 Found::Gone => {
                     let detail = "it is not there any more, or not visible to the token".to_owned();
-                    self.settle(change, Settlement::Cancelled { found: None, detail }).await?;
+                    self.settle(
+                        change,
+                        Settlement::Cancelled {
+                            found: None,
+                            detail,
+                        },
+                    )
+                    .await?;
                     return Ok(true);
                 }
                 Found::NoAnswer(error) => {
@@ -406,8 +520,15 @@ impl ExecutorWork {
     /// The value in force before the intent was committed, from its audit line.
     async fn value_before(&self, change: &PendingChange) -> Result<Option<Target>, StoreError> {
         let proposed = &change.proposed;
-        let lines = self.context.store.audit_of_change(&proposed.tenant, &proposed.id).await?;
-        let intent = lines.iter().rev().find(|line| line.entry.event == AuditEvent::Executing);
+        let lines = self
+            .context
+            .store
+            .audit_of_change(&proposed.tenant, &proposed.id)
+            .await?;
+        let intent = lines
+            .iter()
+            .rev()
+            .find(|line| line.entry.event == AuditEvent::Executing);
         Ok(intent.and_then(|line| line.entry.before))
     }
 
@@ -423,7 +544,7 @@ impl ExecutorWork {
         };
         match read.await {
             Ok(Some(live)) => match value_of(&live, target) {
-                Some(value) => Found::Value(live, value),
+                Some(value) => Found::Value(value),
                 None => Found::Gone,
             },
             Ok(None) => Found::Gone,
@@ -436,7 +557,10 @@ impl ExecutorWork {
         permit: Permit,
         entity: &EntityRef,
     ) -> Result<Option<meta::LiveSettings>, VendorError> {
-        self.context.meta.settings(permit, self.context.tenant.currency, entity).await
+        self.context
+            .meta
+            .settings(permit, self.context.tenant.currency, entity)
+            .await
     }
 
     /// Gathers what the guards look at and asks them. The inner error names a fact that is missing.
@@ -445,7 +569,12 @@ impl ExecutorWork {
         change: &PendingChange,
         live: &meta::LiveSettings,
     ) -> Result<Result<Verdict, &'static str>, StoreError> {
-        let Context { store, tenant, clock, .. } = self.context.as_ref();
+        let Context {
+            store,
+            tenant,
+            clock,
+            ..
+        } = self.context.as_ref();
         let id = &tenant.id;
         let now = clock.now();
         let proposed = &change.proposed;
@@ -458,11 +587,15 @@ impl ExecutorWork {
         };
         let window = tenant.limits.velocity_window.max(time::hours(24)) * 2;
         let history = store.budget_moves(id, time::sub(now, window)).await?;
-        let actions = store.past_actions(id, time::sub(now, time::hours(25))).await?;
+        let actions = store
+            .past_actions(id, time::sub(now, time::hours(25)))
+            .await?;
         let frozen = store.frozen(id, now).await?;
         let quiet = tenant.limits.human_edit_quiet;
-        let foreign_edit_at =
-            frozen.iter().find(|(e, ..)| e == entity).map(|(_, until, _)| time::sub(*until, quiet));
+        let foreign_edit_at = frozen
+            .iter()
+            .find(|(e, ..)| e == entity)
+            .map(|(_, until, _)| time::sub(*until, quiet));
         let holds = store.holds(id).await?;
         let (sums, spent_today) = self.sums(&structure, &zone, entity, live, now).await?;
         let quality = self.quality(&structure, now).await?;
@@ -486,7 +619,9 @@ impl ExecutorWork {
             history: &history,
             actions: &actions,
             foreign_edit_at,
-            hands_off: hands_off.as_ref().filter(|reason| **reason != HandsOff::UnknownParent),
+            hands_off: hands_off
+                .as_ref()
+                .filter(|reason| **reason != HandsOff::UnknownParent),
             live_ads_in_ad_set,
             sums,
             limits: &tenant.limits,
@@ -545,10 +680,11 @@ impl ExecutorWork {
         });
         let in_campaign: Vec<Money> = in_campaign.map(|(_, money)| *money).collect();
         let sums = AccountSums {
-            daily_budgets: budgets.iter().fold(zero, |sum, (_, money)| add(sum, *money)),
+            daily_budgets: budgets
+                .iter()
+                .fold(zero, |sum, (_, money)| add(sum, *money)),
             includes_this: budgets.iter().any(|(owner, _)| owner == entity),
-            in_campaign: (!in_campaign.is_empty())
-                .then(|| in_campaign.into_iter().fold(zero, add)),
+            in_campaign: (!in_campaign.is_empty()).then(|| in_campaign.into_iter().fold(zero, add)),
             resume_adds: resume_adds(structure, entity, &budgets),
             spent_today: spent_today_all,
             spent_this_week: spent_week,
@@ -567,14 +703,23 @@ impl ExecutorWork {
         let age = |at: Option<Timestamp>| at.map(|at| time::between(at, now));
         let insight_age = age(store.insights_watermark(id).await?);
         let crm = store.cursor(id, "crm.watermark").await?;
-        let crm_age = age(crm.and_then(|t| t.parse::<i64>().ok()).map(time::from_micros));
+        let crm_age = age(crm
+            .and_then(|t| t.parse::<i64>().ok())
+            .map(time::from_micros));
         let silence_from = time::sub(now, limits.silence_window);
         let usual = time::days(28);
         let usual_from = time::sub(silence_from, usual);
         let deals = store.deals_since(id, usual_from).await?;
-        let recent = deals.iter().filter(|d| d.deal.created_at >= silence_from).count();
+        let recent = deals
+            .iter()
+            .filter(|d| d.deal.created_at >= silence_from)
+            .count();
         // A young account's usual is taken over the time it has one.
-        let first = deals.iter().map(|d| d.deal.created_at).min().unwrap_or(silence_from);
+        let first = deals
+            .iter()
+            .map(|d| d.deal.created_at)
+            .min()
+            .unwrap_or(silence_from);
         let observed = time::between(first, silence_from).as_secs_f64().max(1.0);
         let before = (deals.len() - recent) as f64;
         let expected = before * limits.silence_window.as_secs_f64() / observed.max(86_400.0);
@@ -634,41 +779,66 @@ impl ExecutorWork {
         if counts && change.attempt >= ATTEMPTS_MAX {
             let detail = format!("{} ({} attempts)", chain(error), change.attempt);
             return self
-                .settle(change, Settlement::Failed { detail, vendor_request: None })
+                .settle(
+                    change,
+                    Settlement::Failed {
+                        detail,
+                        vendor_request: None,
+                    },
+                )
                 .await;
         }
         let wait = wait.max(time::seconds(1));
-        self.settle(change, Settlement::Deferred {
-            until: time::add(self.context.clock.now(), wait),
-            rule: rule.to_owned(),
-            detail: chain(error),
-            counts,
-        })
+        self.settle(
+            change,
+            Settlement::Deferred {
+                until: time::add(self.context.clock.now(), wait),
+                rule: rule.to_owned(),
+                detail: chain(error),
+                counts,
+            },
+        )
         .await
     }
 
     async fn settle(&self, change: &PendingChange, how: Settlement) -> Result<(), StoreError> {
-        let Context { store, tenant, clock, .. } = self.context.as_ref();
+        let Context {
+            store,
+            tenant,
+            clock,
+            ..
+        } = self.context.as_ref();
         let id = &change.proposed.id;
         let (outcome, words) = match &how {
-            Settlement::Completed { before, after, was_sent: true, .. } => {
-                ("completed", format!("set from {before} to {after}"))
-            }
+            Settlement::Completed {
+                before,
+                after,
+                was_sent: true,
+                ..
+            } => ("completed", format!("set from {before} to {after}")),
             Settlement::Completed { after, .. } => {
                 ("completed", format!("{after} was in force already"))
             }
             Settlement::Failed { detail, .. } => ("failed", detail.clone()),
             Settlement::Cancelled { detail, .. } => ("cancelled", detail.clone()),
-            Settlement::Deferred { rule, until, detail, .. } => {
-                ("deferred", format!("held by {rule} until {until:.0}: {detail}"))
-            }
+            Settlement::Deferred {
+                rule,
+                until,
+                detail,
+                ..
+            } => (
+                "deferred",
+                format!("held by {rule} until {until:.0}: {detail}"),
+            ),
             Settlement::Refused { rule, detail } => {
                 ("refused", format!("refused by {rule}: {detail}"))
             }
         };
-        store.settle_change(&tenant.id, id, change.attempt, &how, clock.now()).await?;
+        store
+            .settle_change(&tenant.id, id, change.attempt, &how, clock.now())
+            .await?;
         metrics::counter!(
-            crate::telemetry::names::CHANGES,
+            crate::telemetry::names::CHANGES_TOTAL,
             "tenant" => tenant.id.to_string(), "outcome" => outcome
         )
         .increment(1);
@@ -685,7 +855,7 @@ impl ExecutorWork {
 
     fn count_guard(&self, rule: &str) {
         metrics::counter!(
-            crate::telemetry::names::GUARD_HELD,
+            crate::telemetry::names::GUARD_HELD_TOTAL,
             "tenant" => self.context.tenant.id.to_string(), "rule" => rule.to_owned()
         )
         .increment(1);
@@ -750,7 +920,11 @@ fn delivering_budgets(
         .into_iter()
         .filter_map(|owner| {
             let (budget, ..) = structure.settings(&owner)?;
-            let budget = if owner == *entity { live.budget } else { budget };
+            let budget = if owner == *entity {
+                live.budget
+            } else {
+                budget
+            };
             budget.daily().map(|money| (owner, money))
         })
         .collect()
@@ -773,5 +947,7 @@ fn resume_adds(
     if budgets.iter().any(|(counted, _)| *counted == owner) {
         return None;
     }
-    structure.settings(&owner).and_then(|(budget, ..)| budget.daily())
+    structure
+        .settings(&owner)
+        .and_then(|(budget, ..)| budget.daily())
 }

@@ -64,7 +64,9 @@ impl HealthBoard {
         stage: Stage,
         change: impl FnOnce(&mut StageHealth),
     ) {
-        self.update(tenant, |health| change(health.stages.entry(stage).or_default()));
+        self.update(tenant, |health| {
+            change(health.stages.entry(stage).or_default())
+        });
     }
 
     /// Takes a tenant off the board.
@@ -89,7 +91,9 @@ impl Handle {
     /// Tells a tenant that something came in. Lost nudges delay and never lose: the stages also
     /// look by themselves.
     pub fn nudge_intake(&self, tenant: &TenantId) {
-        let _ = self.root.cast(RootMsg::Intake(tenant.clone(), self.clock.hold()));
+        let _ = self
+            .root
+            .cast(RootMsg::Intake(tenant.clone(), self.clock.hold()));
     }
 
     /// The health of every tenant.

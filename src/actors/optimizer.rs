@@ -54,7 +54,12 @@ impl Work for OptimizerWork {
     }
 
     async fn look(&mut self) -> Result<Progress, Broken> {
-        let Context { store, tenant, clock, .. } = self.context.as_ref();
+        let Context {
+            store,
+            tenant,
+            clock,
+            ..
+        } = self.context.as_ref();
         let now = clock.now();
         let every = tenant.schedule.decide_every;
         let last = match store.latest_run_at(&tenant.id).await {
@@ -76,18 +81,27 @@ impl Work for OptimizerWork {
     }
 
     fn next_tick(&self) -> Timestamp {
-        self.next.max(time::add(self.context.clock.now(), time::seconds(1)))
+        self.next
+            .max(time::add(self.context.clock.now(), time::seconds(1)))
     }
 }
 
 impl OptimizerWork {
     async fn decide(&self, last: Option<Timestamp>) -> Result<Progress, StoreError> {
-        let Context { store, tenant, clock, policy, .. } = self.context.as_ref();
+        let Context {
+            store,
+            tenant,
+            clock,
+            policy,
+            ..
+        } = self.context.as_ref();
         let now = clock.now();
         let Some((structure, _)) = store.structure(&tenant.id).await? else {
             return Ok(Progress::Idle);
         };
-        let Some(zone) = structure.account.time_zone() else { return Ok(Progress::Idle) };
+        let Some(zone) = structure.account.time_zone() else {
+            return Ok(Progress::Idle);
+        };
         if store.insights_watermark(&tenant.id).await?.is_none() {
             return Ok(Progress::Idle);
         }
@@ -103,9 +117,15 @@ impl OptimizerWork {
             policy: outcome.policy.to_owned(),
             version: outcome.version.to_string(),
             inputs_json: stored_inputs,
-            flags: outcome.flags.iter().map(|flag| flag.as_str().to_owned()).collect(),
+            flags: outcome
+                .flags
+                .iter()
+                .map(|flag| flag.as_str().to_owned())
+                .collect(),
         };
-        let actions = store.past_actions(&tenant.id, time::sub(now, time::days(1))).await?;
+        let actions = store
+            .past_actions(&tenant.id, time::sub(now, time::days(1)))
+            .await?;
         let mut records = Vec::with_capacity(outcome.decisions.len());
         let mut proposals = Vec::new();
         for decision in &outcome.decisions {
@@ -115,7 +135,7 @@ impl OptimizerWork {
                 proposals.push(proposed);
             }
             metrics::counter!(
-                crate::telemetry::names::DECISIONS,
+                crate::telemetry::names::DECISIONS_TOTAL,
                 "tenant" => tenant.id.to_string(), "action" => decision.action.as_str()
             )
             .increment(1);
@@ -137,7 +157,11 @@ impl OptimizerWork {
                 Proposal::SameAsOpen(_) | Proposal::Busy(_) => {}
             }
         }
-        Ok(if queued > 0 { Progress::Advanced } else { Progress::Idle })
+        Ok(if queued > 0 {
+            Progress::Advanced
+        } else {
+            Progress::Idle
+        })
     }
 
     async fn gather(
@@ -146,7 +170,12 @@ impl OptimizerWork {
         zone: &TimeZone,
         last: Option<Timestamp>,
     ) -> Result<PolicyInputs, StoreError> {
-        let Context { store, tenant, clock, .. } = self.context.as_ref();
+        let Context {
+            store,
+            tenant,
+            clock,
+            ..
+        } = self.context.as_ref();
         let id = &tenant.id;
         let now = clock.now();
         let since = time::sub(now, EVIDENCE);
@@ -154,9 +183,16 @@ impl OptimizerWork {
         let deals = store.deals_since(id, since).await?;
         let counted: Vec<&CreditedDeal> =
             deals.iter().filter(|deal| !deal.deal.is_archived).collect();
-        let attributed = counted.iter().filter(|deal| deal.attribution.is_some()).count();
-        let moves = store.budget_moves(id, time::sub(now, time::days(2))).await?;
-        let actions = store.past_actions(id, time::sub(now, time::days(1))).await?;
+        let attributed = counted
+            .iter()
+            .filter(|deal| deal.attribution.is_some())
+            .count();
+        let moves = store
+            .budget_moves(id, time::sub(now, time::days(2)))
+            .await?;
+        let actions = store
+            .past_actions(id, time::sub(now, time::days(1)))
+            .await?;
         let frozen = store.frozen(id, now).await?;
         let references: BTreeMap<EntityRef, Money> =
             store.first_budgets(id).await?.into_iter().collect();
@@ -166,7 +202,7 @@ impl OptimizerWork {
             seed: self.context.seed,
             mode: tenant.mode,
             currency: tenant.currency,
-            stages: funnel(&tenant.stages),
+            stages: funnel(&tenant.stages, &tenant.prior_rates),
             params: tenant.params,
             limits: BudgetLimits {
                 daily_cap: limits.daily_cap,
@@ -182,7 +218,9 @@ impl OptimizerWork {
                 time::day_of(last, &TimeZone::UTC) != time::day_of(now, &TimeZone::UTC)
             }),
             entities: self.entities(structure, &moves, &actions, &frozen, &references, now),
-            ads: self.ads(structure, zone, since_day, &counted, &frozen, now).await?,
+            ads: self
+                .ads(structure, zone, since_day, &counted, &frozen, now)
+                .await?,
             deals_total: counted.len() as f64,
             deals_attributed: attributed as f64,
         })
@@ -192,7 +230,11 @@ impl OptimizerWork {
         let ours = self.context.tenant.limits.min_per_ad_set;
         match structure.account.min_daily_budget {
             Some(theirs) if theirs.currency() == ours.currency() => {
-                if theirs.minor() > ours.minor() { theirs } else { ours }
+                if theirs.minor() > ours.minor() {
+                    theirs
+                } else {
+                    ours
+                }
             }
             _ => ours,
         }
@@ -208,40 +250,48 @@ impl OptimizerWork {
         now: Timestamp,
     ) -> Vec<BudgetEntity> {
         let limits = &self.context.tenant.limits;
-        let campaigns =
-            structure.campaigns.values().map(|c| (EntityRef::Campaign(c.id.clone()), &c.id));
-        let ad_sets =
-            structure.ad_sets.values().map(|s| (EntityRef::AdSet(s.id.clone()), &s.campaign));
+        let campaigns = structure
+            .campaigns
+            .values()
+            .map(|c| (EntityRef::Campaign(c.id.clone()), &c.id));
+        let ad_sets = structure
+            .ad_sets
+            .values()
+            .map(|s| (EntityRef::AdSet(s.id.clone()), &s.campaign));
         let mut entities = Vec::new();
         for (entity, campaign) in campaigns.chain(ad_sets) {
             let Some((Budget::Daily(budget), name, _)) = structure.settings(&entity) else {
                 continue;
             };
-            if structure.budget_hands_off(&entity) == Some(crate::domain::structure::HandsOff::Ended)
+            if structure.budget_hands_off(&entity)
+                == Some(crate::domain::structure::HandsOff::Ended)
             {
                 continue;
             }
             let may_move_at = next_allowed(&entity, actions, limits.changes_per_ad_set_per_day);
-            let untouchable = structure
-                .budget_hands_off(&entity)
-                .map(|reason| reason.to_string())
-                .or_else(|| {
-                    let (_, until, why) = frozen.iter().find(|(e, ..)| *e == entity)?;
-                    Some(format!("{why} (until {until:.0})"))
-                })
-                .or_else(|| {
-                    may_move_at.filter(|at| *at > time::add(now, SOON)).map(|at| {
+            let untouchable =
+                structure
+                    .budget_hands_off(&entity)
+                    .map(|reason| reason.to_string())
+                    .or_else(|| {
+                        let (_, until, why) = frozen.iter().find(|(e, ..)| *e == entity)?;
+                        Some(format!("{why} (until {until:.0})"))
+                    })
+                    .or_else(|| {
+                        may_move_at.filter(|at| *at > time::add(now, SOON)).map(|at| {
                         format!(
                             "its budget was changed within the last day and may change again \
                              at {at:.0}"
                         )
                     })
-                });
+                    });
             // The windows are those at the time when the change can be sent.
             let as_of = may_move_at.map_or(now, |at| at.max(now));
             let held = |window| held_budgets(&entity, budget, moves, time::sub(as_of, window));
             let hour_ago = time::sub(now, time::hours(1));
-            let recent = actions.iter().filter(|a| a.campaign == *campaign && a.at > hour_ago);
+            let recent = actions
+                .iter()
+                .filter(|a| a.campaign == *campaign && a.at > hour_ago);
             entities.push(BudgetEntity {
                 entity: entity.clone(),
                 name: name.to_owned(),
@@ -279,9 +329,13 @@ impl OptimizerWork {
             .collect();
         let mut buckets: BTreeMap<AdId, Vec<Bucket>> = BTreeMap::new();
         // Hours where we have them whole, days elsewhere; never both for one day of an ad.
-        let by_hour: std::collections::BTreeSet<_> =
-            hourly.iter().map(|row| (row.ad.clone(), row.window.day())).collect();
-        let days = daily.iter().filter(|row| !by_hour.contains(&(row.ad.clone(), row.window.day())));
+        let by_hour: std::collections::BTreeSet<_> = hourly
+            .iter()
+            .map(|row| (row.ad.clone(), row.window.day()))
+            .collect();
+        let days = daily
+            .iter()
+            .filter(|row| !by_hour.contains(&(row.ad.clone(), row.window.day())));
         for row in days.chain(&hourly) {
             let begins = row.window.begins(zone);
             let ends = row.window.ends(zone).min(now).max(begins);
@@ -297,7 +351,10 @@ impl OptimizerWork {
         for deal in deals {
             if let Some(attribution) = &deal.attribution {
                 let evidence = self.evidence(deal, attribution.confidence);
-                credited.entry(attribution.credit.ad.clone()).or_default().push(evidence);
+                credited
+                    .entry(attribution.credit.ad.clone())
+                    .or_default()
+                    .push(evidence);
             }
         }
         let neighbours = self.context.neighbours.load();
@@ -391,7 +448,11 @@ impl OptimizerWork {
         let (expected, requested) = match decision.change {
             Move::Budget { from, to } => (Target::DailyBudget(from), Target::DailyBudget(to)),
             Move::Status { to, .. } => {
-                let wanted = if to == AdState::Live { RunStatus::Active } else { RunStatus::Paused };
+                let wanted = if to == AdState::Live {
+                    RunStatus::Active
+                } else {
+                    RunStatus::Paused
+                };
                 let (_, _, present) = structure.settings(&decision.subject)?;
                 (Target::Status(present), Target::Status(wanted))
             }
@@ -405,7 +466,11 @@ impl OptimizerWork {
             Target::Status(_) => None,
         };
         let needs_approval = level == Autonomy::Approve;
-        let life = if needs_approval { tenant.approval_expiry } else { CHANGE_LIFE };
+        let life = if needs_approval {
+            tenant.approval_expiry
+        } else {
+            CHANGE_LIFE
+        };
         Some(ProposedChange {
             id: self.context.naming().change(),
             tenant: tenant.id.clone(),
@@ -429,18 +494,36 @@ impl OptimizerWork {
 /// How sure a decision is: for a pause the probability that the ad is below its line, else how
 /// little the return's interval spreads.
 fn decision_confidence(decision: &Decision) -> f64 {
-    let Some(belief) = &decision.rationale.belief else { return 0.0 };
+    let Some(belief) = &decision.rationale.belief else {
+        return 0.0;
+    };
     let confidence = match decision.action {
         Action::Kill => belief.p_below_kill,
         Action::Raise | Action::Cut | Action::Hold | Action::Rotate | Action::Return => {
             1.0 / (1.0 + belief.sigma)
         }
     };
-    if confidence.is_finite() { confidence.clamp(0.0, 1.0) } else { 0.0 }
+    if confidence.is_finite() {
+        confidence.clamp(0.0, 1.0)
+    } else {
+        0.0
+    }
 }
 
-fn funnel(table: &StageTable) -> Vec<FunnelStage> {
-    table.funnel().map(|stage| FunnelStage::new(stage.name.clone(), stage.value.to_f64())).collect()
+fn funnel(table: &StageTable, prior_rates: &[f64]) -> Vec<FunnelStage> {
+    let stated = prior_rates
+        .iter()
+        .copied()
+        .map(Some)
+        .chain(std::iter::repeat(None));
+    table
+        .funnel()
+        .zip(stated)
+        .map(|(stage, prior_rate)| FunnelStage {
+            prior_rate,
+            ..FunnelStage::new(stage.name.clone(), stage.value.to_f64())
+        })
+        .collect()
 }
 
 /// When the budget of an object may be changed again; `None` when it may at any time.
@@ -478,9 +561,17 @@ fn held_budgets(
 }
 
 fn ad_state(structure: &Structure, ad: &Ad, put_aside: Option<&str>) -> AdState {
-    let parents = structure.ad_sets.get(&ad.ad_set).map(|set| set.status).into_iter().chain(
-        structure.campaigns.get(&ad.campaign).map(|campaign| campaign.status),
-    );
+    let parents = structure
+        .ad_sets
+        .get(&ad.ad_set)
+        .map(|set| set.status)
+        .into_iter()
+        .chain(
+            structure
+                .campaigns
+                .get(&ad.campaign)
+                .map(|campaign| campaign.status),
+        );
     let ended = |status| matches!(status, RunStatus::Archived | RunStatus::Deleted);
     if ended(ad.status) || parents.clone().any(ended) {
         return AdState::Ended;
@@ -528,7 +619,10 @@ mod tests {
         assert_eq!(next_allowed(&set("1"), &[], 1), None);
         assert_eq!(next_allowed(&set("2"), &[sent(5)], 1), None);
         assert_eq!(next_allowed(&set("1"), &[sent(5)], 1), Some(at(29)));
-        assert_eq!(next_allowed(&set("1"), &[sent(7), sent(5)], 2), Some(at(29)));
+        assert_eq!(
+            next_allowed(&set("1"), &[sent(7), sent(5)], 2),
+            Some(at(29))
+        );
         assert_eq!(next_allowed(&set("1"), &[sent(5)], 2), None);
     }
 
@@ -542,7 +636,11 @@ mod tests {
             to: usd(to),
             is_ours: true,
         };
-        let moves = [step(1, 500, 900), step(10, 900, 1_000), step(12, 1_000, 1_100)];
+        let moves = [
+            step(1, 500, 900),
+            step(10, 900, 1_000),
+            step(12, 1_000, 1_100),
+        ];
         let held = held_budgets(&set("1"), usd(1_100), &moves, at(6));
         assert_eq!((held.min, held.max), (usd(900), usd(1_100)));
         let held = held_budgets(&set("1"), usd(1_100), &moves, at(20));

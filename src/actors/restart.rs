@@ -61,7 +61,12 @@ impl Failures {
     /// A child that has not failed yet.
     #[must_use]
     pub fn new(policy: RestartPolicy) -> Self {
-        Self { policy, recent: VecDeque::new(), in_a_row: 0, total: 0 }
+        Self {
+            policy,
+            recent: VecDeque::new(),
+            in_a_row: 0,
+            total: 0,
+        }
     }
 
     /// Counts a failure at `now`. `share`, from 0 to 1, is the random part of the wait (full
@@ -91,7 +96,11 @@ impl Failures {
             .as_millis()
             .saturating_mul(1_i128 << doublings)
             .min(self.policy.longest_delay.as_millis());
-        let share = if share.is_finite() { share.clamp(0.0, 1.0) } else { 1.0 };
+        let share = if share.is_finite() {
+            share.clamp(0.0, 1.0)
+        } else {
+            1.0
+        };
         let wait = (ceiling as f64 * share) as i64;
         Verdict::RestartAfter(time::millis(wait.max(1)))
     }
@@ -113,18 +122,27 @@ mod tests {
 
     #[test]
     fn the_delay_doubles_up_to_its_bound() {
-        let policy = RestartPolicy { intensity: 100, ..RestartPolicy::STAGE };
+        let policy = RestartPolicy {
+            intensity: 100,
+            ..RestartPolicy::STAGE
+        };
         let mut failures = Failures::new(policy);
         let delays: Vec<_> = (0..11).map(|i| failures.record(at(i), 1.0)).collect();
         let expected = [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300];
-        assert_eq!(delays, expected.map(|s| Verdict::RestartAfter(time::seconds(s))));
+        assert_eq!(
+            delays,
+            expected.map(|s| Verdict::RestartAfter(time::seconds(s)))
+        );
     }
 
     #[test]
     fn the_sixth_failure_of_a_stage_in_ten_minutes_escalates() {
         let mut failures = Failures::new(RestartPolicy::STAGE);
         for i in 0..5 {
-            assert!(matches!(failures.record(at(i), 0.5), Verdict::RestartAfter(_)), "{i}");
+            assert!(
+                matches!(failures.record(at(i), 0.5), Verdict::RestartAfter(_)),
+                "{i}"
+            );
         }
         assert_eq!(failures.record(at(599), 0.5), Verdict::Escalate);
         assert_eq!(failures.total(), 6);
@@ -144,13 +162,22 @@ mod tests {
         let mut failures = Failures::new(RestartPolicy::STAGE);
         failures.record(at(0), 1.0);
         failures.record(at(1), 1.0);
-        assert_eq!(failures.record(at(700), 1.0), Verdict::RestartAfter(time::seconds(1)));
+        assert_eq!(
+            failures.record(at(700), 1.0),
+            Verdict::RestartAfter(time::seconds(1))
+        );
     }
 
     #[test]
     fn the_random_part_is_all_of_the_delay() {
         let mut failures = Failures::new(RestartPolicy::STAGE);
-        assert_eq!(failures.record(at(0), 0.25), Verdict::RestartAfter(time::millis(250)));
-        assert_eq!(failures.record(at(1), 0.0), Verdict::RestartAfter(time::millis(1)));
+        assert_eq!(
+            failures.record(at(0), 0.25),
+            Verdict::RestartAfter(time::millis(250))
+        );
+        assert_eq!(
+            failures.record(at(1), 0.0),
+            Verdict::RestartAfter(time::millis(1))
+        );
     }
 }

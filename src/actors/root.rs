@@ -20,9 +20,6 @@ use crate::domain::time;
 use crate::store::Store;
 use crate::store::tenants::Held;
 
-/// How often the root looks whether an operator has resumed a parked tenant.
-const LOOK_EVERY: time::SignedDuration = time::seconds(15);
-
 /// What the root can be told.
 #[derive(Debug)]
 pub enum RootMsg {
@@ -46,6 +43,8 @@ pub struct RootArgs {
     pub clock: Arc<dyn Clock>,
     /// Seeds the random part of restart delays.
     pub seed: u64,
+    /// How often the root looks whether an operator has resumed a parked tenant.
+    pub look_every: time::SignedDuration,
     /// Where health is shown.
     pub board: Arc<HealthBoard>,
     /// Held until every tenant is started.
@@ -65,6 +64,7 @@ pub struct RootState {
     clock: Arc<dyn Clock>,
     board: Arc<HealthBoard>,
     rng: ChaCha12Rng,
+    look_every: time::SignedDuration,
     tenants: BTreeMap<TenantId, Tenant>,
     timers: Vec<tokio::task::JoinHandle<()>>,
 }
@@ -82,7 +82,15 @@ pub async fn start(
     let board = args.board.clone();
     let clock = args.clock.clone();
     let (root, task) = Actor::spawn(None, RootActor, args).await?;
-    Ok((Handle { root: root.clone(), board, clock }, root, task))
+    Ok((
+        Handle {
+            root: root.clone(),
+            board,
+            clock,
+        },
+        root,
+        task,
+    ))
 }
 
 impl Actor for RootActor {
@@ -95,12 +103,21 @@ impl Actor for RootActor {
         myself: ActorRef<RootMsg>,
         args: RootArgs,
     ) -> Result<RootState, ActorProcessingErr> {
-        let RootArgs { tenants, store, clock, seed, board, hold } = args;
+        let RootArgs {
+            tenants,
+            store,
+            clock,
+            seed,
+            look_every,
+            board,
+            hold,
+        } = args;
         let mut state = RootState {
             store,
             clock,
             board,
             rng: ChaCha12Rng::seed_from_u64(seed),
+            look_every,
             tenants: BTreeMap::new(),
             timers: Vec::new(),
         };
@@ -209,7 +226,9 @@ impl RootState {
     }
 
     async fn remove(&mut self, id: &TenantId) {
-        let Some(mut tenant) = self.tenants.remove(id) else { return };
+        let Some(mut tenant) = self.tenants.remove(id) else {
+            return;
+        };
         if let Some(actor) = tenant.actor.take() {
             let patience = tenant.context.tenant_stop_patience();
             let _ = actor.stop_and_wait(None, Some(patience)).await;
@@ -218,7 +237,9 @@ impl RootState {
 
     async fn spawn(&mut self, id: &TenantId, myself: &ActorRef<RootMsg>, hold: Hold) {
         let rng = ChaCha12Rng::seed_from_u64(self.rng.random());
-        let Some(tenant) = self.tenants.get_mut(id) else { return };
+        let Some(tenant) = self.tenants.get_mut(id) else {
+            return;
+        };
         let args = TenantArgs {
             context: tenant.context.clone(),
             board: self.board.clone(),
@@ -248,7 +269,9 @@ impl RootState {
     async fn on_failure(&mut self, id: &TenantId, why: &str, myself: &ActorRef<RootMsg>) {
         let now = self.clock.now();
         let share = self.rng.random::<f64>();
-        let Some(tenant) = self.tenants.get_mut(id) else { return };
+        let Some(tenant) = self.tenants.get_mut(id) else {
+            return;
+        };
         tenant.actor = None;
         let verdict = tenant.failures.record(now, share);
         let restarts = tenant.failures.total();
@@ -281,8 +304,11 @@ impl RootState {
                     "tenant {id} failed too often and is parked; when the cause is mended, \
                      run: roasd resume {id}"
                 );
-                let held =
-                    Held { by: "roasd".to_owned(), reason: why.to_owned(), since: now };
+                let held = Held {
+                    by: "roasd".to_owned(),
+                    reason: why.to_owned(),
+                    since: now,
+                };
                 if let Err(error) = self.store.set_parked(id, Some(&held)).await {
                     tracing::error!(tenant.id = %id, %error, "the parking of {id} was not stored");
                 }
@@ -302,8 +328,12 @@ impl RootState {
     }
 
     async fn unpark_resumed(&mut self, myself: &ActorRef<RootMsg>, hold: &Hold) {
-        let parked: Vec<_> =
-            self.tenants.iter().filter(|(_, t)| t.is_parked).map(|(id, _)| id.clone()).collect();
+        let parked: Vec<_> = self
+            .tenants
+            .iter()
+            .filter(|(_, t)| t.is_parked)
+            .map(|(id, _)| id.clone())
+            .collect();
         for id in parked {
             if let Ok(holds) = self.store.holds(&id).await
                 && holds.parked.is_none()
@@ -319,10 +349,16 @@ impl RootState {
 
     fn arm_look(&mut self, myself: &ActorRef<RootMsg>) {
         let myself = myself.clone();
-        let at = time::add(self.clock.now(), LOOK_EVERY);
-        let timer = wake_at(&self.clock, at, "root".to_owned(), self.clock.hold(), move |hold| {
-            let _ = myself.cast(RootMsg::Look(hold));
-        });
+        let at = time::add(self.clock.now(), self.look_every);
+        let timer = wake_at(
+            &self.clock,
+            at,
+            "root".to_owned(),
+            self.clock.hold(),
+            move |hold| {
+                let _ = myself.cast(RootMsg::Look(hold));
+            },
+        );
         self.timers.retain(|timer| !timer.is_finished());
         self.timers.push(timer);
     }

@@ -33,8 +33,13 @@ pub enum Stage {
 
 impl Stage {
     /// Every stage, in order.
-    pub const ALL: [Self; 5] =
-        [Self::Sync, Self::Attribution, Self::Winners, Self::Optimizer, Self::Executor];
+    pub const ALL: [Self; 5] = [
+        Self::Sync,
+        Self::Attribution,
+        Self::Winners,
+        Self::Optimizer,
+        Self::Executor,
+    ];
 
     /// The name used in logs, health and actor names.
     #[must_use]
@@ -141,9 +146,19 @@ impl Actor for StageActor {
         myself: ActorRef<StageMsg>,
         args: StageArgs,
     ) -> Result<StageState, ActorProcessingErr> {
-        let StageArgs { context, work, tenant, hold } = args;
+        let StageArgs {
+            context,
+            work,
+            tenant,
+            hold,
+        } = args;
         let timer = arm(&context, work.as_ref(), &myself, hold);
-        Ok(StageState { context, work, tenant, timer })
+        Ok(StageState {
+            context,
+            work,
+            tenant,
+            timer,
+        })
     }
 
     async fn handle(
@@ -188,7 +203,12 @@ impl Actor for StageActor {
         if !was_nudged {
             state.timer = arm(&state.context, state.work.as_ref(), &myself, hold.clone());
         }
-        let report = StageReport { stage, progress, was_nudged, hold };
+        let report = StageReport {
+            stage,
+            progress,
+            was_nudged,
+            hold,
+        };
         // A tenant that is gone takes this stage with it.
         let _ = state.tenant.cast(TenantMsg::Report(report));
         Ok(())

@@ -21,10 +21,10 @@ use crate::domain::time::{self, SignedDuration, Timestamp};
 use crate::store::StoreError;
 use crate::store::entities::Drift;
 use crate::store::tenants::Held;
+use crate::vendors::VendorError;
 use crate::vendors::hubspot::walk::Walk;
 use crate::vendors::meta::throttle::CallKind;
 use crate::vendors::meta::{Activity, Cursor, InsightsQuery, Page};
-use crate::vendors::VendorError;
 
 /// Rows a page of structure and figures is asked for.
 const PAGE: u32 = 500;
@@ -121,7 +121,11 @@ impl SyncWork {
     pub fn new(context: Arc<Context>) -> Self {
         let spread = context.tenant.limits.read_jitter;
         let next = time::add(context.clock.now(), context.draw(spread));
-        Self { context, next, page: PAGE }
+        Self {
+            context,
+            next,
+            page: PAGE,
+        }
     }
 }
 
@@ -149,7 +153,11 @@ impl Work for SyncWork {
         if troubles.is_empty() {
             // Aligned to the period, so that the stages of a tenant keep their rhythm.
             self.next = self.next_due(now, every);
-            Ok(if has_advanced { Progress::Advanced } else { Progress::Idle })
+            Ok(if has_advanced {
+                Progress::Advanced
+            } else {
+                Progress::Idle
+            })
         } else {
             self.next = time::add(now, RETRY.min(every));
             Ok(Progress::Degraded(troubles.join("; ")))
@@ -157,7 +165,8 @@ impl Work for SyncWork {
     }
 
     fn next_tick(&self) -> Timestamp {
-        self.next.max(time::add(self.context.clock.now(), time::millis(1)))
+        self.next
+            .max(time::add(self.context.clock.now(), time::millis(1)))
     }
 }
 
@@ -191,11 +200,20 @@ impl SyncWork {
     }
 
     async fn run_if_due(&mut self, part: Part) -> Result<bool, Trouble> {
-        let Context { store, tenant, clock, .. } = self.context.as_ref();
+        let context = self.context.clone();
+        let Context {
+            store,
+            tenant,
+            clock,
+            ..
+        } = context.as_ref();
         let id = &tenant.id;
         let name = format!("sync.{}", part.cursor());
         let started = clock.now();
-        let last = store.cursor(id, &name).await?.and_then(|text| text.parse::<i64>().ok());
+        let last = store
+            .cursor(id, &name)
+            .await?
+            .and_then(|text| text.parse::<i64>().ok());
         let every = part.every(tenant.schedule.sync_every);
         if let Some(last) = last {
             // A little early is in time: the tick that woke us is spread around the hour.
@@ -218,7 +236,13 @@ impl SyncWork {
     }
 
     async fn read_structure(&self) -> Result<(), Trouble> {
-        let Context { store, tenant, clock, meta: client, .. } = self.context.as_ref();
+        let Context {
+            store,
+            tenant,
+            clock,
+            meta: client,
+            ..
+        } = self.context.as_ref();
         let id = &tenant.id;
         let read_at = clock.now();
         let permit = self.context.permit(CallKind::Read).await.map_err(meta)?;
@@ -226,13 +250,18 @@ impl SyncWork {
         self.judge_account(&account).await?;
         let currency = account.currency;
         let campaigns = self
-            .pages(|permit, after| async move { client.campaigns(permit, currency, after.as_ref()).await })
+            .pages(|permit, after| async move {
+                client.campaigns(permit, currency, after.as_ref()).await
+            })
             .await?;
-        let ad_sets = self
-            .pages(|permit, after| async move { client.ad_sets(permit, currency, after.as_ref()).await })
+        let ad_sets =
+            self.pages(|permit, after| async move {
+                client.ad_sets(permit, currency, after.as_ref()).await
+            })
             .await?;
-        let ads =
-            self.pages(|permit, after| async move { client.ads(permit, after.as_ref()).await }).await?;
+        let ads = self
+            .pages(|permit, after| async move { client.ads(permit, after.as_ref()).await })
+            .await?;
         let structure = Structure {
             account,
             campaigns: campaigns.into_iter().map(|c| (c.id.clone(), c)).collect(),
@@ -248,7 +277,12 @@ impl SyncWork {
 
     /// An account that bills in another currency, or may not advertise, is not written to.
     async fn judge_account(&self, account: &Account) -> Result<(), Trouble> {
-        let Context { store, tenant, clock, .. } = self.context.as_ref();
+        let Context {
+            store,
+            tenant,
+            clock,
+            ..
+        } = self.context.as_ref();
         let trouble = if account.currency != tenant.currency {
             Some(format!(
                 "ad account {} bills in {}, the configuration says currency = \"{}\"; correct \
@@ -281,8 +315,11 @@ impl SyncWork {
                 tenant.id = %tenant.id, %reason,
                 "nothing is written for {} until this is mended: {reason}", tenant.id
             );
-            let held =
-                Held { by: "Meta".to_owned(), reason: reason.clone(), since: clock.now() };
+            let held = Held {
+                by: "Meta".to_owned(),
+                reason: reason.clone(),
+                since: clock.now(),
+            };
             store.set_suspended(&tenant.id, Some(&held)).await?;
         }
         Err(Trouble::Hold(reason))
@@ -306,9 +343,10 @@ impl SyncWork {
                 .max_by_key(|a| a.at);
             let who = by.map_or("somebody", |a| a.actor.as_str());
             let (before, after) = match (&drift.budget, &drift.status) {
-                (Some((before, after)), _) => {
-                    (before.map(Target::DailyBudget), after.map(Target::DailyBudget))
-                }
+                (Some((before, after)), _) => (
+                    before.map(Target::DailyBudget),
+                    after.map(Target::DailyBudget),
+                ),
                 (None, Some((before, after))) => {
                     (Some(Target::Status(*before)), Some(Target::Status(*after)))
                 }
@@ -324,7 +362,9 @@ impl SyncWork {
                 tenant.id = %tenant.id, entity = %drift.entity, detail = %detail,
                 "{} was edited outside roasd: {detail}", drift.entity
             );
-            store.freeze(&tenant.id, &drift.entity, until, &detail).await?;
+            store
+                .freeze(&tenant.id, &drift.entity, until, &detail)
+                .await?;
             let campaign = structure.campaign_of(&drift.entity).map(|c| c.id.clone());
             store
                 .append_audit(&AuditEntry {
@@ -350,7 +390,9 @@ impl SyncWork {
         let client = &self.context.meta;
         let since = time::sub(until, self.context.tenant.schedule.sync_every * 3);
         self.pages(|permit, after| async move {
-            client.activities(permit, since, until, after.as_ref()).await
+            client
+                .activities(permit, since, until, after.as_ref())
+                .await
         })
         .await
     }
@@ -359,17 +401,21 @@ impl SyncWork {
     async fn read_insights(&mut self, days: i64, with_hours: bool) -> Result<(), Trouble> {
         let context = self.context.clone();
         let Some((structure, _)) = context.store.structure(&context.tenant.id).await? else {
-            return Err(Trouble::Hold("the account's structure has not been read yet".to_owned()));
+            return Err(Trouble::Hold(
+                "the account's structure has not been read yet".to_owned(),
+            ));
         };
-        let zone = structure.account.time_zone().ok_or_else(|| {
-            Trouble::Hold("the account's time zone is not known here".to_owned())
-        })?;
+        let zone = structure
+            .account
+            .time_zone()
+            .ok_or_else(|| Trouble::Hold("the account's time zone is not known here".to_owned()))?;
         let today = time::day_of(context.clock.now(), &zone);
         let currency = structure.account.currency;
         let since = time::add_days(today, 1 - days);
         self.read_figures(currency, since, today, false).await?;
         if with_hours {
-            self.read_figures(currency, time::add_days(today, -1), today, true).await?;
+            self.read_figures(currency, time::add_days(today, -1), today, true)
+                .await?;
         }
         Ok(())
     }
@@ -385,11 +431,18 @@ impl SyncWork {
         let pulled_at = context.clock.now();
         let client = &context.meta;
         let rows = loop {
-            let query = InsightsQuery { since, until, is_hourly, page_size: self.page };
+            let query = InsightsQuery {
+                since,
+                until,
+                is_hourly,
+                page_size: self.page,
+            };
             let query = &query;
             let read = self
                 .pages(|permit, after| async move {
-                    client.insights(permit, currency, query, after.as_ref()).await
+                    client
+                        .insights(permit, currency, query, after.as_ref())
+                        .await
                 })
                 .await;
             match read {
@@ -402,7 +455,10 @@ impl SyncWork {
             }
         };
         let id = &context.tenant.id;
-        context.store.record_insights(id, &rows, since, until, is_hourly, pulled_at).await?;
+        context
+            .store
+            .record_insights(id, &rows, since, until, is_hourly, pulled_at)
+            .await?;
         Ok(())
     }
 
@@ -427,21 +483,41 @@ impl SyncWork {
                 return Ok(rows);
             }
         }
-        Err(Trouble::Hold(format!("a list from Meta did not end after {PAGES} pages")))
+        Err(Trouble::Hold(format!(
+            "a list from Meta did not end after {PAGES} pages"
+        )))
     }
 
     async fn read_pipelines(&self) -> Result<(), Trouble> {
-        let Context { store, tenant, clock, hubspot: client, .. } = self.context.as_ref();
+        let Context {
+            store,
+            tenant,
+            clock,
+            ..
+        } = self.context.as_ref();
+        let Some(client) = &self.context.hubspot else {
+            return Ok(());
+        };
         let stages = client.pipeline_stages().await.map_err(hubspot)?;
         self.context.note_vendor("HubSpot", Ok(())).await?;
-        store.record_pipeline_stages(&tenant.id, &stages, clock.now()).await?;
+        store
+            .record_pipeline_stages(&tenant.id, &stages, clock.now())
+            .await?;
         Ok(())
     }
 
     /// Finds every deal that changed since the last walk, and reads it. The watermark moves when
     /// the window is finished and stored, never before.
     async fn walk_crm(&self) -> Result<(), Trouble> {
-        let Context { store, tenant, clock, hubspot: client, .. } = self.context.as_ref();
+        let Context {
+            store,
+            tenant,
+            clock,
+            ..
+        } = self.context.as_ref();
+        let Some(client) = &self.context.hubspot else {
+            return Ok(());
+        };
         let now = clock.now();
         let watermark = store.cursor(&tenant.id, "crm.watermark").await?;
         let from = match watermark.and_then(|text| text.parse::<i64>().ok()) {
@@ -453,21 +529,31 @@ impl SyncWork {
         let mut changed = BTreeSet::new();
         while let Some(search) = walk.next() {
             let page = client.search_deals(&search).await.map_err(hubspot)?;
-            changed.extend(walk.feed(page));
+            changed.extend(walk.feed(&page));
         }
         let changed: Vec<DealId> = changed.into_iter().collect();
         for chunk in changed.chunks(DEALS as usize) {
             self.read_deals(chunk).await?;
         }
         let to = time::to_micros(to).to_string();
-        store.set_cursor(&tenant.id, "crm.watermark", &to, clock.now()).await?;
+        store
+            .set_cursor(&tenant.id, "crm.watermark", &to, clock.now())
+            .await?;
         self.context.note_vendor("HubSpot", Ok(())).await?;
         Ok(())
     }
 
     /// Reads the deals that webhooks asked for. Returns how many.
     async fn read_requested(&self) -> Result<usize, Trouble> {
-        let Context { store, tenant, .. } = self.context.as_ref();
+        let Context {
+            store,
+            tenant,
+            hubspot,
+            ..
+        } = self.context.as_ref();
+        if hubspot.is_none() {
+            return Ok(0);
+        }
         let mut count = 0;
         loop {
             let wanted = store.requested_deals(&tenant.id, DEALS).await?;
@@ -480,17 +566,31 @@ impl SyncWork {
     }
 
     async fn read_deals(&self, ids: &[DealId]) -> Result<(), Trouble> {
-        let Context { store, tenant, clock, hubspot: client, .. } = self.context.as_ref();
+        let Context {
+            store,
+            tenant,
+            clock,
+            ..
+        } = self.context.as_ref();
+        let Some(client) = &self.context.hubspot else {
+            return Ok(());
+        };
         let read_at = clock.now();
         let (deals, missing) = client.deals(ids).await.map_err(hubspot)?;
-        let contacts: BTreeSet<ContactId> =
-            deals.iter().flat_map(|deal: &Deal| deal.contacts.iter().cloned()).collect();
+        let contacts: BTreeSet<ContactId> = deals
+            .iter()
+            .flat_map(|deal: &Deal| deal.contacts.iter().cloned())
+            .collect();
         let contacts: Vec<ContactId> = contacts.into_iter().collect();
         if !contacts.is_empty() {
             let (contacts, _gone) = client.contacts(&contacts).await.map_err(hubspot)?;
-            store.record_contacts(&tenant.id, &contacts, read_at).await?;
+            store
+                .record_contacts(&tenant.id, &contacts, read_at)
+                .await?;
         }
-        store.record_deals(&tenant.id, &deals, &missing, read_at).await?;
+        store
+            .record_deals(&tenant.id, &deals, &missing, read_at)
+            .await?;
         Ok(())
     }
 }

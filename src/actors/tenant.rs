@@ -71,9 +71,19 @@ impl Actor for TenantActor {
         myself: ActorRef<TenantMsg>,
         args: TenantArgs,
     ) -> Result<TenantState, ActorProcessingErr> {
-        let TenantArgs { context, board, rng, hold } = args;
-        let mut state =
-            TenantState { context, board, rng, children: BTreeMap::new(), timers: Vec::new() };
+        let TenantArgs {
+            context,
+            board,
+            rng,
+            hold,
+        } = args;
+        let mut state = TenantState {
+            context,
+            board,
+            rng,
+            children: BTreeMap::new(),
+            timers: Vec::new(),
+        };
         for stage in Stage::ALL {
             let child = Child {
                 actor: None,
@@ -93,7 +103,9 @@ impl Actor for TenantActor {
         ] {
             state.spawn(stage, &myself, hold.clone()).await?;
         }
-        state.board.update(&state.context.tenant.id, |health| health.is_running = true);
+        state
+            .board
+            .update(&state.context.tenant.id, |health| health.is_running = true);
         Ok(state)
     }
 
@@ -149,7 +161,10 @@ impl Actor for TenantActor {
         }
         // The executor last: it may be waiting for Meta's answer to a call already made.
         for stage in Stage::ALL {
-            let actor = state.children.get_mut(&stage).and_then(|child| child.actor.take());
+            let actor = state
+                .children
+                .get_mut(&stage)
+                .and_then(|child| child.actor.take());
             if let Some(actor) = actor {
                 let patience = state.context.stop_patience(stage);
                 if actor.stop_and_wait(None, Some(patience)).await.is_err() {
@@ -161,7 +176,9 @@ impl Actor for TenantActor {
                 }
             }
         }
-        state.board.update(&state.context.tenant.id, |health| health.is_running = false);
+        state
+            .board
+            .update(&state.context.tenant.id, |health| health.is_running = false);
         drop(myself);
         Ok(())
     }
@@ -182,7 +199,12 @@ impl TenantState {
             Stage::Optimizer => Box::new(optimizer::OptimizerWork::new(context.clone())),
             Stage::Executor => Box::new(executor::ExecutorWork::new(context.clone())),
         };
-        let args = StageArgs { context, work, tenant: myself.clone(), hold };
+        let args = StageArgs {
+            context,
+            work,
+            tenant: myself.clone(),
+            hold,
+        };
         let (actor, _task) =
             StageActor::spawn_linked(None, StageActor, args, myself.get_cell()).await?;
         if let Some(child) = self.children.get_mut(&stage) {
@@ -190,19 +212,30 @@ impl TenantState {
             child.is_nudged = false;
             child.is_nudged_again = false;
         }
-        self.board.update_stage(&self.context.tenant.id, stage, |health| health.is_down = false);
+        self.board
+            .update_stage(&self.context.tenant.id, stage, |health| {
+                health.is_down = false
+            });
         Ok(())
     }
 
     fn stage_of(&self, who: &ActorCell) -> Option<Stage> {
         let is = |child: &Child| {
-            child.actor.as_ref().is_some_and(|actor| actor.get_id() == who.get_id())
+            child
+                .actor
+                .as_ref()
+                .is_some_and(|actor| actor.get_id() == who.get_id())
         };
-        self.children.iter().find(|(_, child)| is(child)).map(|(stage, _)| *stage)
+        self.children
+            .iter()
+            .find(|(_, child)| is(child))
+            .map(|(stage, _)| *stage)
     }
 
     fn nudge(&mut self, stage: Stage, hold: Hold) {
-        let Some(child) = self.children.get_mut(&stage) else { return };
+        let Some(child) = self.children.get_mut(&stage) else {
+            return;
+        };
         if child.is_nudged {
             child.is_nudged_again = true;
         } else if let Some(actor) = &child.actor {
@@ -213,22 +246,28 @@ impl TenantState {
 
     /// sync → attribution → winners → optimizer → executor; attribution may ask for a sync first.
     fn pass_on(&mut self, report: StageReport) {
-        let StageReport { stage, progress, was_nudged, hold } = report;
+        let StageReport {
+            stage,
+            progress,
+            was_nudged,
+            hold,
+        } = report;
         let now = self.context.clock.now();
-        self.board.update_stage(&self.context.tenant.id, stage, |health| {
-            health.last_report = Some(now);
-            match &progress {
-                Progress::Degraded(why) => {
-                    health.trouble = Some(why.clone());
-                    health.trouble_since.get_or_insert(now);
+        self.board
+            .update_stage(&self.context.tenant.id, stage, |health| {
+                health.last_report = Some(now);
+                match &progress {
+                    Progress::Degraded(why) => {
+                        health.trouble = Some(why.clone());
+                        health.trouble_since.get_or_insert(now);
+                    }
+                    Progress::Advanced | Progress::Idle | Progress::NeedsSync => {
+                        health.last_success = Some(now);
+                        health.trouble = None;
+                        health.trouble_since = None;
+                    }
                 }
-                Progress::Advanced | Progress::Idle | Progress::NeedsSync => {
-                    health.last_success = Some(now);
-                    health.trouble = None;
-                    health.trouble_since = None;
-                }
-            }
-        });
+            });
         if was_nudged && let Some(child) = self.children.get_mut(&stage) {
             child.is_nudged = false;
             if std::mem::take(&mut child.is_nudged_again) {
@@ -256,7 +295,9 @@ impl TenantState {
         let tenant = self.context.tenant.id.clone();
         let now = self.context.clock.now();
         let share = self.rng.random::<f64>();
-        let Some(child) = self.children.get_mut(&stage) else { return Ok(()) };
+        let Some(child) = self.children.get_mut(&stage) else {
+            return Ok(());
+        };
         child.actor = None;
         let verdict = child.failures.record(now, share);
         let restarts = child.failures.total();
@@ -267,7 +308,7 @@ impl TenantState {
             health.trouble_since.get_or_insert(now);
         });
         metrics::counter!(
-            crate::telemetry::names::STAGE_RESTARTS,
+            crate::telemetry::names::STAGE_RESTARTS_TOTAL,
             "tenant" => tenant.to_string(), "stage" => stage.as_str()
         )
         .increment(1);
@@ -295,8 +336,10 @@ impl TenantState {
             }
             Verdict::Escalate => {
                 // Writing must end before anything else does.
-                let executor =
-                    self.children.get_mut(&Stage::Executor).and_then(|child| child.actor.take());
+                let executor = self
+                    .children
+                    .get_mut(&Stage::Executor)
+                    .and_then(|child| child.actor.take());
                 if let Some(executor) = executor {
                     let patience = self.context.stop_patience(Stage::Executor);
                     let _ = executor.stop_and_wait(None, Some(patience)).await;

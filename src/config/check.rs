@@ -110,7 +110,10 @@ pub(super) fn tenant(settings: &TenantSettings, path: &str, cx: &mut Context<'_>
                 cx,
                 FaultKind::Conflict,
                 &join(path, &format!("budget.{name}")),
-                format!("{ceiling} is below min_per_ad_set, {}", budget.min_per_ad_set),
+                format!(
+                    "{ceiling} is below min_per_ad_set, {}",
+                    budget.min_per_ad_set
+                ),
                 "raise the one or lower the other",
             );
         }
@@ -121,7 +124,10 @@ pub(super) fn tenant(settings: &TenantSettings, path: &str, cx: &mut Context<'_>
                 cx,
                 FaultKind::Conflict,
                 &join(path, &format!("budget.{name}")),
-                format!("{share} is not below max_change, {}: no change could be sent", budget.max_change),
+                format!(
+                    "{share} is not below max_change, {}: no change could be sent",
+                    budget.max_change
+                ),
                 "lower it",
             );
         }
@@ -163,11 +169,19 @@ pub(super) fn together(config: &Config, cx: &mut Context<'_>) {
             cx,
             FaultKind::Conflict,
             "meta.limits.slow_at",
-            format!("{} is not below stop_reads_at, {}", limits.slow_at, limits.stop_reads_at),
+            format!(
+                "{} is not below stop_reads_at, {}",
+                limits.slow_at, limits.stop_reads_at
+            ),
             "slow down before stopping",
         );
     }
-    if config.privacy.hash_key.as_ref().is_some_and(|key| key.expose().len() < 16) {
+    if config
+        .privacy
+        .hash_key
+        .as_ref()
+        .is_some_and(|key| key.expose().len() < 16)
+    {
         fault(
             cx,
             FaultKind::Secret,
@@ -191,7 +205,12 @@ pub(super) fn together(config: &Config, cx: &mut Context<'_>) {
         );
     }
     if config.tenants.is_empty() {
-        warning(cx, "tenants", "there is no tenant, so there is nothing to do", "add [tenants.<id>]");
+        warning(
+            cx,
+            "tenants",
+            "there is no tenant, so there is nothing to do",
+            "add [tenants.<id>]",
+        );
     }
     for (id, tenant) in &config.tenants {
         if tenant.settings.attribution.click_window > config.privacy.visit_retention {
@@ -209,17 +228,37 @@ fn clock(config: &Config, cx: &mut Context<'_>) {
     let clock = &config.clock;
     let is_fast = (clock.speed - 1.0).abs() > f64::EPSILON;
     if clock.epoch.is_some() != clock.anchor.is_some() {
-        let key = if clock.epoch.is_some() { "clock.anchor" } else { "clock.epoch" };
+        let key = if clock.epoch.is_some() {
+            "clock.anchor"
+        } else {
+            "clock.epoch"
+        };
         let problem = "epoch and anchor only mean something together".to_owned();
-        fault(cx, FaultKind::Missing, key, problem, "state both, or neither");
+        fault(
+            cx,
+            FaultKind::Missing,
+            key,
+            problem,
+            "state both, or neither",
+        );
     } else if is_fast && clock.epoch.is_none() {
         let problem = "a clock that does not run at real speed needs a beginning".to_owned();
-        fault(cx, FaultKind::Missing, "clock.epoch", problem, "state epoch and anchor");
+        fault(
+            cx,
+            FaultKind::Missing,
+            "clock.epoch",
+            problem,
+            "state epoch and anchor",
+        );
     }
     if !is_fast && clock.epoch.is_none() {
         return;
     }
-    let key = if is_fast { "clock.speed" } else { "clock.epoch" };
+    let key = if is_fast {
+        "clock.speed"
+    } else {
+        "clock.epoch"
+    };
     let urls = [
         ("meta.base_url", &config.meta.base_url),
         ("hubspot.base_url", &config.hubspot.base_url),
@@ -242,9 +281,15 @@ fn claims(config: &Config, cx: &mut Context<'_>) {
     let mut owners: BTreeMap<String, String> = BTreeMap::new();
     for (id, tenant) in &config.tenants {
         let account = &tenant.settings.meta.ad_account;
-        let portal = tenant.settings.hubspot.as_ref().map(|hubspot| hubspot.portal_id);
+        let portal = tenant
+            .settings
+            .hubspot
+            .as_ref()
+            .map(|hubspot| hubspot.portal_id);
         let mut claims = vec![("meta.ad_account", format!("the ad account {account}"))];
-        claims.extend(portal.map(|portal| ("hubspot.portal_id", format!("the HubSpot account {portal}"))));
+        claims.extend(
+            portal.map(|portal| ("hubspot.portal_id", format!("the HubSpot account {portal}"))),
+        );
         for (name, what) in claims {
             let key = format!("tenants.{id}.{name}");
             let Some(owner) = owners.get(&what) else {
@@ -253,7 +298,13 @@ fn claims(config: &Config, cx: &mut Context<'_>) {
             };
             let first = place_of(cx, owner);
             let problem = format!("{what} belongs to {owner} already ({first})");
-            fault(cx, FaultKind::Conflict, &key, problem, "give it to one tenant");
+            fault(
+                cx,
+                FaultKind::Conflict,
+                &key,
+                problem,
+                "give it to one tenant",
+            );
         }
     }
 }

@@ -57,6 +57,23 @@ pub enum FaultKind {
     Conflict,
 }
 
+impl FaultKind {
+    /// The name that programs get.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::File => "file",
+            Self::Syntax => "syntax",
+            Self::UnknownKey => "unknown_key",
+            Self::WrongType => "wrong_type",
+            Self::BadValue => "bad_value",
+            Self::Missing => "missing",
+            Self::Secret => "secret",
+            Self::Conflict => "conflict",
+        }
+    }
+}
+
 /// One fault.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Fault {

@@ -31,9 +31,9 @@ pub use read::{Default, Key};
 pub use secret::{Secret, SecretSource};
 pub use stages::{Stage, StageEntry, StageIds, StageSettings, Template};
 pub use tenant::{
-    AttributionSettings, AutonomyByAction, BudgetSettings, CurrencyCode, HalfLives, IgnoranceZone, Join, KillRule,
-    LimitSettings, Mode, PriorStrengths, PropertyName, QualitySettings, Rules, Schedule, Share,
-    Tenant, TenantHubSpot, TenantMeta, TenantSettings, Tenants,
+    AttributionSettings, AutonomyByAction, BudgetSettings, CurrencyCode, HalfLives, IgnoranceZone,
+    Join, KillRule, LimitSettings, Mode, PriorStrengths, PropertyName, QualitySettings, Rules,
+    Schedule, Share, Tenant, TenantHubSpot, TenantMeta, TenantSettings, Tenants,
 };
 pub use tree::Environment;
 use tree::{Entry, Node, Value, join, overlay};
@@ -82,7 +82,10 @@ impl Config {
                 place: Place::whole("roasd"),
                 key: String::new(),
                 kind: FaultKind::File,
-                problem: format!("there is no configuration: neither {} nor {}", PLACES[0], PLACES[1]),
+                problem: format!(
+                    "there is no configuration: neither {} nor {}",
+                    PLACES[0], PLACES[1]
+                ),
                 remedy: "name one by --config FILE, or begin with \
                          `roasd check --print-defaults > config.toml`"
                     .to_owned(),
@@ -161,7 +164,9 @@ impl Config {
         if let (Some(mut daemon), Some(clock), Some(privacy), Some(meta), Some(hubspot)) =
             (daemon, clock, privacy, meta, hubspot)
         {
-            let state = environment.get("STATE_DIRECTORY").filter(|dir| !dir.is_empty());
+            let state = environment
+                .get("STATE_DIRECTORY")
+                .filter(|dir| !dir.is_empty());
             if let Some(state) = state
                 && !cx.places.contains_key("daemon.data_dir")
             {
@@ -275,8 +280,9 @@ fn add_tenant(root: &mut Node, table: &Entry, tenant: &Entry, cx: &mut Context<'
 }
 
 fn unknown_tables(root: &Node, cx: &mut Context<'_>) {
-    const NAMES: [&str; 7] =
-        ["daemon", "clock", "privacy", "meta", "hubspot", "defaults", "tenants"];
+    const NAMES: [&str; 7] = [
+        "daemon", "clock", "privacy", "meta", "hubspot", "defaults", "tenants",
+    ];
     for entry in root.entries() {
         if NAMES.contains(&entry.name.as_str()) {
             continue;
@@ -297,7 +303,10 @@ fn unknown_tables(root: &Node, cx: &mut Context<'_>) {
 
 fn top<T: FromNode>(root: &Node, name: &str, cx: &mut Context<'_>) -> Option<T> {
     match root.get(name) {
-        Some(node) => T::read(node, name, cx),
+        Some(node) => {
+            cx.places.insert(name.to_owned(), node.place.clone());
+            T::read(node, name, cx)
+        }
         None => T::read(&Node::empty(root.place.clone(), name), name, cx),
     }
 }
@@ -338,7 +347,14 @@ fn read_tenants(root: &Node, cx: &mut Context<'_>) -> Tenants {
         if let Some((settings, stages)) = read_tenant(&entry.node, defaults, &entry.name, cx)
             && let Some(id) = id
         {
-            read.insert(id.clone(), Tenant { id, settings, stages });
+            read.insert(
+                id.clone(),
+                Tenant {
+                    id,
+                    settings,
+                    stages,
+                },
+            );
         }
     }
     cx.owner = None;

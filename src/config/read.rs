@@ -198,7 +198,12 @@ impl<'e> Context<'e> {
     /// Reports a value of the wrong type.
     pub(crate) fn wrong_type(&mut self, node: &Node, wanted: &str, example: &str) {
         let problem = format!("expected {wanted}, found {}", node.kind());
-        self.fault(FaultKind::WrongType, node, problem, format!("write {example}"));
+        self.fault(
+            FaultKind::WrongType,
+            node,
+            problem,
+            format!("write {example}"),
+        );
     }
 
     /// Checks a number against the range of its key.
@@ -234,7 +239,12 @@ impl<'e> Context<'e> {
     }
 
     /// The text of a node; reports anything else.
-    pub(crate) fn text<'n>(&mut self, node: &'n Node, wanted: &str, example: &str) -> Option<&'n str> {
+    pub(crate) fn text<'n>(
+        &mut self,
+        node: &'n Node,
+        wanted: &str,
+        example: &str,
+    ) -> Option<&'n str> {
         if let Value::Text(text) = &node.value {
             return Some(text);
         }
@@ -264,9 +274,7 @@ impl TableReader<'_, '_> {
         match key.default {
             Default::Text(toml) => T::read(&Node::of_default(toml, &path), &path, self.cx),
             Default::Optional(_) => T::absent(),
-            Default::Table => {
-                T::read(&Node::empty(self.node.place.clone(), &path), &path, self.cx)
-            }
+            Default::Table => T::read(&Node::empty(self.node.place.clone(), &path), &path, self.cx),
             Default::Required(example) => {
                 // A table taken from `[defaults]` is not where the tenant should state it.
                 let place = match &self.cx.owner {
@@ -357,7 +365,10 @@ fn distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().take(64).collect();
     let mut rows: Vec<Vec<usize>> = vec![(0..=b.len()).collect()];
     let at = |rows: &[Vec<usize>], i: usize, j: usize| {
-        rows.get(i).and_then(|row| row.get(j)).copied().unwrap_or(usize::MAX / 2)
+        rows.get(i)
+            .and_then(|row| row.get(j))
+            .copied()
+            .unwrap_or(usize::MAX / 2)
     };
     for i in 1..=a.len() {
         let mut row = vec![i];
@@ -367,7 +378,8 @@ fn distance(a: &str, b: &str) -> usize {
             let mut best = (at(&rows, i - 1, j) + 1)
                 .min(left + 1)
                 .min(at(&rows, i - 1, j - 1) + usize::from(!same));
-            let swapped = i > 1 && j > 1 && a.get(i - 1) == b.get(j - 2) && a.get(i - 2) == b.get(j - 1);
+            let swapped =
+                i > 1 && j > 1 && a.get(i - 1) == b.get(j - 2) && a.get(i - 2) == b.get(j - 1);
             if swapped {
                 best = best.min(at(&rows, i - 2, j - 2) + 1);
             }

@@ -37,7 +37,11 @@ pub fn all_keys() -> Vec<(String, Key)> {
     }
     let mut found = Vec::new();
     for (name, _, keys) in tables() {
-        let path = if name == "defaults" { "tenants.<id>" } else { name };
+        let path = if name == "defaults" {
+            "tenants.<id>"
+        } else {
+            name
+        };
         walk(path, keys, &mut found);
     }
     found
@@ -55,12 +59,17 @@ pub fn render() -> String {
 }
 
 fn table(path: &str, about: &str, keys: &'static [Key], out: &mut String) {
-    out.push('\n');
+    if !out.ends_with("\n\n") {
+        out.push('\n');
+    }
     prose(about, out);
     out.push_str(&format!("[{path}]\n"));
     let (tables, values): (Vec<&Key>, Vec<&Key>) =
         keys.iter().partition(|key| !(key.keys)().is_empty());
-    for key in values.into_iter().filter(|key| !(path.starts_with("defaults") && key.is_own)) {
+    for key in values
+        .into_iter()
+        .filter(|key| !(path.starts_with("defaults") && key.is_own))
+    {
         prose(key.doc, out);
         let (value, note) = match key.default {
             Default::Text(toml) => (toml, ""),
@@ -68,10 +77,15 @@ fn table(path: &str, about: &str, keys: &'static [Key], out: &mut String) {
             Default::Optional(toml) => (toml, "  # an example; not set by default"),
             Default::Table => continue,
         };
-        out.push_str(&format!("#{} = {value}{note}\n", key.name));
+        out.push_str(&format!("#{} = {value}{note}\n\n", key.name));
     }
     for key in tables.into_iter().filter(|key| !key.is_own) {
-        table(&format!("{path}.{}", key.name), (key.about)(), (key.keys)(), out);
+        table(
+            &format!("{path}.{}", key.name),
+            (key.about)(),
+            (key.keys)(),
+            out,
+        );
     }
 }
 
@@ -95,8 +109,7 @@ const HEAD: &str = r##"# The configuration of roasd: every key, its default and 
 # { credential = "name" }, which is systemd's LoadCredential=.
 "##;
 
-const EXAMPLE: &str = r##"
-# A tenant, to be copied. The name in brackets is its id in addresses, logs and the database; keep it.
+const EXAMPLE: &str = r##"# A tenant, to be copied. The name in brackets is its id in addresses, logs and the database; keep it.
 #[tenants.acme]
 # What people call it.
 #name = "Acme Fitness"
@@ -129,3 +142,112 @@ const EXAMPLE: &str = r##"
 #closed_won = { value = "15000.00", confidence = 1.00 }
 #closed_lost = { value = "0", confidence = 1.00 }
 "##;
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Config, Environment, FaultKind, SHIPPED};
+    use super::*;
+    use crate::config::tree::{self, Node};
+
+    /// The shipped file with every setting in force.
+    fn all_in_force() -> String {
+        let line = |line: &str| match line.strip_prefix('#') {
+            Some(rest) if rest.starts_with(|c: char| c.is_ascii_lowercase() || c == '[') => {
+                rest.to_owned()
+            }
+            _ => line.to_owned(),
+        };
+        SHIPPED.lines().map(line).collect::<Vec<_>>().join("\n")
+    }
+
+    fn find<'t>(root: &'t Node, path: &str) -> Option<&'t Node> {
+        path.split('.').try_fold(root, |node, name| node.get(name))
+    }
+
+    /// To write the file anew after a change of a declaration: `ROASD_BLESS=1 cargo nextest run
+    /// shipped`.
+    #[test]
+    fn the_shipped_file_is_what_the_declarations_say() {
+        let rendered = render();
+        if std::env::var_os("ROASD_BLESS").is_some() {
+            let path = concat!(env!("CARGO_MANIFEST_DIR"), "/config.toml");
+            std::fs::write(path, &rendered).unwrap();
+            return;
+        }
+        for (i, (a, b)) in SHIPPED.lines().zip(rendered.lines()).enumerate() {
+            assert_eq!(a, b, "line {} of config.toml", i + 1);
+        }
+        assert_eq!(SHIPPED.len(), rendered.len());
+    }
+
+    #[test]
+    fn the_shipped_file_states_the_default_of_every_key() {
+        let (root, faults) = tree::parse("config.toml", &all_in_force());
+        assert!(faults.is_empty(), "{faults:#?}");
+        let keys = all_keys();
+        assert!(keys.len() > 100, "{}", keys.len());
+        for (path, key) in keys {
+            let mut places = vec![path.clone()];
+            if path.starts_with("tenants.<id>") {
+                places = vec![
+                    path.replace("tenants.<id>", "defaults"),
+                    path.replace("tenants.<id>", "tenants.acme")
+                        .replace("<stage>", "appointment_scheduled"),
+                ];
+            }
+            if path.ends_with("<stage>.description") {
+                places = vec!["tenants.acme.stages.lead.description".to_owned()];
+            }
+            let found = places.iter().find_map(|path| find(&root, path));
+            let found = found.unwrap_or_else(|| panic!("{path} is not in config.toml"));
+            if let Default::Text(default) = key.default {
+                let default = Node::of_default(default, &path);
+                assert!(found.same_value(&default), "{path}: {found:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_shipped_file_is_valid_as_it_is_and_with_every_setting_in_force() {
+        let none = Environment::empty();
+        let shipped = Config::from_text("config.toml", SHIPPED, &none).unwrap();
+        let mut empty = Config::from_text("config.toml", "", &none).unwrap();
+        empty.warnings.clone_from(&shipped.warnings);
+        assert_eq!(shipped, empty);
+
+        let secrets = Environment::from([
+            ("ROASD_HASH_KEY", "0123456789abcdef0123456789abcdef"),
+            ("META_APP_SECRET", "x"),
+            ("META_VERIFY_TOKEN", "x"),
+            ("HUBSPOT_CLIENT_SECRET", "x"),
+            ("ACME_META_TOKEN", "x"),
+            ("ACME_META_APP_SECRET", "x"),
+            ("ACME_HUBSPOT_TOKEN", "x"),
+            ("ACME_HUBSPOT_SECRET", "x"),
+        ]);
+        // A rehearsal's clock is refused with the vendors' real addresses; all else must be fine.
+        let faults = Config::from_text("config.toml", &all_in_force(), &secrets).unwrap_err();
+        for fault in faults.iter() {
+            assert!(
+                fault.key.starts_with("clock.") && fault.kind == FaultKind::Conflict,
+                "{fault}"
+            );
+        }
+        let without_clock = all_in_force()
+            .replace("epoch = \"2026-01-01T00:00:00Z\"", "")
+            .replace("anchor = 1790000000", "");
+        let config = Config::from_text("config.toml", &without_clock, &secrets).unwrap();
+        assert_eq!(config.tenants.len(), 1);
+    }
+
+    #[test]
+    fn every_default_is_toml() {
+        for (path, key) in all_keys() {
+            if let Default::Text(toml) = key.default {
+                let (_, faults) = tree::parse("", &format!("x = {toml}"));
+                assert!(faults.is_empty(), "{path}: {toml}");
+            }
+            assert!(!key.doc.trim().is_empty(), "{path}");
+        }
+    }
+}

@@ -71,7 +71,10 @@ pub fn diff(old: &Config, new: &Config) -> Changes {
             Some(_) => {}
         }
     }
-    let gone = old.tenants.keys().filter(|id| !new.tenants.contains_key(id));
+    let gone = old
+        .tenants
+        .keys()
+        .filter(|id| !new.tenants.contains_key(id));
     changes.tenants_removed = gone.cloned().collect();
     changes
 }
@@ -106,8 +109,14 @@ mod tests {
 
     #[test]
     fn only_the_tenants_that_changed_are_restarted() {
-        let old = config(&(tenant("a", 1, "10") + &tenant("b", 2, "10") + &tenant("c", 3, "10")), "x");
-        let new = config(&(tenant("b", 2, "10") + &tenant("c", 3, "11") + &tenant("d", 4, "10")), "x");
+        let old = config(
+            &(tenant("a", 1, "10") + &tenant("b", 2, "10") + &tenant("c", 3, "10")),
+            "x",
+        );
+        let new = config(
+            &(tenant("b", 2, "10") + &tenant("c", 3, "11") + &tenant("d", 4, "10")),
+            "x",
+        );
         let changes = diff(&old, &new);
         assert_eq!(names(&changes.tenants_added), ["d"]);
         assert_eq!(names(&changes.tenants_removed), ["a"]);
@@ -127,7 +136,9 @@ mod tests {
         let tenants = tenant("a", 1, "10");
         let old = config(&tenants, "x");
         let new = config(
-            &format!("[daemon]\nlisten = '127.0.0.1:1'\nlog = 'debug'\n[meta]\napi_version = 'v26.0'\n{tenants}"),
+            &format!(
+                "[daemon]\nlisten = '127.0.0.1:1'\nlog = 'debug'\n[meta]\napi_version = 'v26.0'\n{tenants}"
+            ),
             "x",
         );
         let changes = diff(&old, &new);

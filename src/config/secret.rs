@@ -145,7 +145,11 @@ mod tests {
     #[test]
     fn a_secret_shows_its_source_and_never_its_value() {
         let secret = Secret::new("hunter2", SecretSource::Env("TOKEN".to_owned()));
-        for shown in [format!("{secret:?}"), format!("{secret:#?}"), secret.to_string()] {
+        for shown in [
+            format!("{secret:?}"),
+            format!("{secret:#?}"),
+            secret.to_string(),
+        ] {
             assert!(!shown.contains("hunter2"), "{shown}");
             assert!(shown.contains("TOKEN"), "{shown}");
         }

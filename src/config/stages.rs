@@ -34,24 +34,54 @@ type Row = (&'static str, i64, f64, &'static str);
 
 const SERVICE: &[Row] = &[
     ("lead", 0, 0.10, "Left their details"),
-    ("appointment_scheduled", 225_000, 0.60, "Booked a visit; 15 % of a sale"),
-    ("show_up", 900_000, 0.85, "Came to the visit; 60 % of a sale"),
-    ("closed_won", 1_500_000, 1.00, "Bought; the deal's own amount wins when it is known"),
+    (
+        "appointment_scheduled",
+        225_000,
+        0.60,
+        "Booked a visit; 15 % of a sale",
+    ),
+    (
+        "show_up",
+        900_000,
+        0.85,
+        "Came to the visit; 60 % of a sale",
+    ),
+    (
+        "closed_won",
+        1_500_000,
+        1.00,
+        "Bought; the deal's own amount wins when it is known",
+    ),
     ("closed_lost", 0, 1.00, "Did not buy"),
 ];
 
 const ECOMMERCE: &[Row] = &[
     ("add_to_cart", 1_500, 0.25, "Put something into the cart"),
     ("initiated_checkout", 4_500, 0.75, "Began to pay"),
-    ("purchase", 6_000, 1.00, "Bought; the order's own amount wins when it is known"),
+    (
+        "purchase",
+        6_000,
+        1.00,
+        "Bought; the order's own amount wins when it is known",
+    ),
 ];
 
 const B2B_SAAS: &[Row] = &[
     ("marketing_qualified_lead", 10_000, 0.05, "Fits the profile"),
-    ("sales_qualified_lead", 200_000, 0.20, "Sales has talked to them"),
+    (
+        "sales_qualified_lead",
+        200_000,
+        0.20,
+        "Sales has talked to them",
+    ),
     ("demo_scheduled", 350_000, 0.35, "Booked a demonstration"),
     ("proposal_sent", 600_000, 0.60, "Has an offer"),
-    ("closed_won", 1_000_000, 1.00, "Bought; the deal's own amount wins when it is known"),
+    (
+        "closed_won",
+        1_000_000,
+        1.00,
+        "Bought; the deal's own amount wins when it is known",
+    ),
     ("closed_lost", 0, 1.00, "Did not buy"),
 ];
 
@@ -68,7 +98,13 @@ impl Template {
             .filter_map(|(name, hundredths, confidence, description)| {
                 let value = Money::from_minor(hundredths * currency.offset() / 100, currency);
                 let description = Some((*description).to_owned());
-                Some(stage(StageName::new(name).ok()?, value, *confidence, None, description))
+                Some(stage(
+                    StageName::new(name).ok()?,
+                    value,
+                    *confidence,
+                    None,
+                    description,
+                ))
             })
             .collect()
     }
@@ -95,7 +131,10 @@ fn stage(
         // HubSpot's own ids are the same words written together: `closedwon`.
         let mut names = vec![name.as_str().to_owned(), name.as_str().replace('_', "")];
         names.dedup();
-        names.iter().filter_map(|id| VendorStageId::new(id).ok()).collect()
+        names
+            .iter()
+            .filter_map(|id| VendorStageId::new(id).ok())
+            .collect()
     });
     Stage {
         value: StageValue {
@@ -138,11 +177,20 @@ impl FromNode for StageIds {
         };
         let mut ids = Vec::new();
         for item in items {
-            let text = cx.text(item, "the id of a stage in quotes, or a list of them", EXAMPLE)?;
+            let text = cx.text(
+                item,
+                "the id of a stage in quotes, or a list of them",
+                EXAMPLE,
+            )?;
             match VendorStageId::new(text) {
                 Ok(id) => ids.push(id),
                 Err(error) => {
-                    cx.fault(FaultKind::BadValue, item, error.to_string(), format!("write {EXAMPLE}"));
+                    cx.fault(
+                        FaultKind::BadValue,
+                        item,
+                        error.to_string(),
+                        format!("write {EXAMPLE}"),
+                    );
                     return None;
                 }
             }
@@ -169,7 +217,11 @@ impl FromNode for StageSettings {
         let unfolded = node.unfolded();
         let node = unfolded.as_ref().unwrap_or(node);
         if !matches!(node.value, Value::Table(_)) {
-            cx.wrong_type(node, "a table of stages", "{ closed_won = { value = \"100\", confidence = 1.0 } }");
+            cx.wrong_type(
+                node,
+                "a table of stages",
+                "{ closed_won = { value = \"100\", confidence = 1.0 } }",
+            );
             return None;
         }
         let before = cx.faults.len();
@@ -178,7 +230,12 @@ impl FromNode for StageSettings {
             let name = match StageName::new(&entry.name) {
                 Ok(name) => name,
                 Err(error) => {
-                    cx.fault(FaultKind::BadValue, &entry.node, error.to_string(), "name the stage");
+                    cx.fault(
+                        FaultKind::BadValue,
+                        &entry.node,
+                        error.to_string(),
+                        "name the stage",
+                    );
                     continue;
                 }
             };
@@ -190,7 +247,12 @@ impl FromNode for StageSettings {
             let stage = stage(name, read.value, read.confidence, ids, read.description);
             if stage.value.is_lost && !read.value.is_zero() {
                 let problem = "a lost deal is worth nothing";
-                cx.fault(FaultKind::BadValue, &entry.node, problem, "write value = \"0\"");
+                cx.fault(
+                    FaultKind::BadValue,
+                    &entry.node,
+                    problem,
+                    "write value = \"0\"",
+                );
             }
             let taken = stages.iter().find_map(|other| {
                 let shared = |id: &&VendorStageId| other.value.vendor_ids.contains(id);
@@ -199,13 +261,23 @@ impl FromNode for StageSettings {
             });
             if let Some((id, other)) = taken {
                 let problem = format!("the CRM's stage {id} belongs to {other} already");
-                cx.fault(FaultKind::Conflict, &entry.node, problem, "give each CRM stage to one stage");
+                cx.fault(
+                    FaultKind::Conflict,
+                    &entry.node,
+                    problem,
+                    "give each CRM stage to one stage",
+                );
             }
             stages.push(stage);
         }
-        if !stages.iter().any(|stage| stage.value.is_won) && cx.faults.len() == before {
+        if !node.entries().iter().any(|entry| is_won(&entry.name)) {
             let problem = "no stage is the sale";
-            cx.fault(FaultKind::Missing, node, problem, "name one closed_won (or purchase)");
+            cx.fault(
+                FaultKind::Missing,
+                node,
+                problem,
+                "name one closed_won (or purchase)",
+            );
         }
         (cx.faults.len() == before).then_some(Self(stages))
     }
@@ -221,7 +293,11 @@ mod tests {
             let stages = template.stages(Currency::USD);
             let won: Vec<_> = stages.iter().filter(|s| s.value.is_won).collect();
             assert_eq!(won.len(), 1, "{template}");
-            assert!(stages.iter().all(|s| s.value.is_lost <= s.value.value.is_zero()));
+            assert!(
+                stages
+                    .iter()
+                    .all(|s| s.value.is_lost <= s.value.value.is_zero())
+            );
         }
     }
 
@@ -242,7 +318,12 @@ mod tests {
                 "closed_lost 0.00 USD 1",
             ]
         );
-        let ids: Vec<_> = stages[1].value.vendor_ids.iter().map(|id| id.as_str()).collect();
+        let ids: Vec<_> = stages[1]
+            .value
+            .vendor_ids
+            .iter()
+            .map(|id| id.as_str())
+            .collect();
         assert_eq!(ids, ["appointment_scheduled", "appointmentscheduled"]);
     }
 }

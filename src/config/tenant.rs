@@ -30,7 +30,12 @@ impl Tenant {
     /// What bounds every change of this tenant.
     #[must_use]
     pub fn guard_limits(&self) -> GuardLimits {
-        let TenantSettings { budget, limits, quality, .. } = &self.settings;
+        let TenantSettings {
+            budget,
+            limits,
+            quality,
+            ..
+        } = &self.settings;
         GuardLimits {
             daily_cap: budget.daily_cap,
             min_per_ad_set: budget.min_per_ad_set,
@@ -63,10 +68,13 @@ impl Tenant {
     /// The mean days from click to sale: as stated, else 6 in pipeline and 0.25 in direct mode.
     #[must_use]
     pub fn sales_cycle_days(&self) -> f64 {
-        self.settings.rules.sales_cycle_days.unwrap_or(match self.settings.mode {
-            Mode::Pipeline => 6.0,
-            Mode::Direct => 0.25,
-        })
+        self.settings
+            .rules
+            .sales_cycle_days
+            .unwrap_or(match self.settings.mode {
+                Mode::Pipeline => 6.0,
+                Mode::Direct => 0.25,
+            })
     }
 
     /// The currency of deals that state none: the CRM company's.

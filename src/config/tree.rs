@@ -50,7 +50,9 @@ impl Environment {
     pub fn of_process() -> Self {
         Self(
             std::env::vars_os()
-                .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+                .filter_map(|(name, value)| {
+                    Some((name.into_string().ok()?, value.into_string().ok()?))
+                })
                 .collect(),
         )
     }
@@ -77,7 +79,12 @@ impl Environment {
 
 impl<K: Into<String>, V: Into<String>, const N: usize> From<[(K, V); N]> for Environment {
     fn from(pairs: [(K, V); N]) -> Self {
-        Self(pairs.into_iter().map(|(k, v)| (k.into(), v.into())).collect())
+        Self(
+            pairs
+                .into_iter()
+                .map(|(k, v)| (k.into(), v.into()))
+                .collect(),
+        )
     }
 }
 
@@ -161,7 +168,9 @@ impl Node {
             (Value::Table(a), Value::Table(b)) => {
                 a.len() == b.len()
                     && a.iter().all(|entry| {
-                        other.get(&entry.name).is_some_and(|o| entry.node.same_value(o))
+                        other
+                            .get(&entry.name)
+                            .is_some_and(|o| entry.node.same_value(o))
                     })
             }
             _ => false,
@@ -422,7 +431,10 @@ mod tests {
         let (_, faults) = parse("f", "a = \nb = 1\nb = 2\nc == 3\n");
         let lines: Vec<u32> = faults.iter().map(|fault| fault.place.line).collect();
         assert!(lines.len() >= 3, "{faults:#?}");
-        assert!(lines.contains(&1) && lines.contains(&3) && lines.contains(&4), "{faults:#?}");
+        assert!(
+            lines.contains(&1) && lines.contains(&3) && lines.contains(&4),
+            "{faults:#?}"
+        );
     }
 
     #[test]

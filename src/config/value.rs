@@ -19,7 +19,12 @@ impl FromNode for String {
     fn read(node: &Node, _path: &str, cx: &mut Context<'_>) -> Option<Self> {
         let text = cx.text(node, "text", "it in quotes")?;
         if text.trim().is_empty() {
-            cx.fault(FaultKind::BadValue, node, "it is empty", "state it or remove the line");
+            cx.fault(
+                FaultKind::BadValue,
+                node,
+                "it is empty",
+                "state it or remove the line",
+            );
             return None;
         }
         Some(text.to_owned())
@@ -54,10 +59,16 @@ impl FromNode for f64 {
             }
         };
         if !number.is_finite() {
-            cx.fault(FaultKind::BadValue, node, "it is not a finite number", "write a number such as 2.5");
+            cx.fault(
+                FaultKind::BadValue,
+                node,
+                "it is not a finite number",
+                "write a number such as 2.5",
+            );
             return None;
         }
-        cx.in_range(node, number, &number.to_string()).then_some(number)
+        cx.in_range(node, number, &number.to_string())
+            .then_some(number)
     }
 }
 
@@ -66,7 +77,11 @@ fn whole(node: &Node, cx: &mut Context<'_>) -> Option<i64> {
         Value::Integer(i) => Some(*i),
         Value::Text(t) if node.is_from_environment() && t.parse::<i64>().is_ok() => t.parse().ok(),
         _ => {
-            cx.wrong_type(node, "a whole number", "a whole number such as 15, without quotes");
+            cx.wrong_type(
+                node,
+                "a whole number",
+                "a whole number such as 15, without quotes",
+            );
             None
         }
     }
@@ -161,7 +176,9 @@ impl BaseUrl {
         match url.scheme() {
             "https" => {}
             "http" if is_loopback => {}
-            "http" => return Err("it is not https, so that anyone on the way could read the token"),
+            "http" => {
+                return Err("it is not https, so that anyone on the way could read the token");
+            }
             _ => return Err("it is not an address with https://"),
         }
         Ok(Self {
@@ -218,10 +235,14 @@ pub(crate) fn parse_duration(text: &str) -> Option<SignedDuration> {
     }
     let mut total = SignedDuration::ZERO;
     while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+        let digits = rest
+            .find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(rest.len());
         let (number, tail) = rest.split_at(digits);
         let tail = tail.trim_start();
-        let letters = tail.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(tail.len());
+        let letters = tail
+            .find(|c: char| !c.is_ascii_alphabetic())
+            .unwrap_or(tail.len());
         let (unit, tail) = tail.split_at(letters);
         let number: i64 = number.parse().ok()?;
         let millis: i64 = match unit {
@@ -246,7 +267,12 @@ impl FromNode for SignedDuration {
         let text = cx.text(node, "a duration", EXAMPLE)?;
         let Some(span) = parse_duration(text) else {
             let problem = format!("{text:?} is not a duration");
-            cx.fault(FaultKind::BadValue, node, problem, format!("write {EXAMPLE}"));
+            cx.fault(
+                FaultKind::BadValue,
+                node,
+                problem,
+                format!("write {EXAMPLE}"),
+            );
             return None;
         };
         cx.in_range(node, span.as_secs_f64(), text).then_some(span)
@@ -262,13 +288,23 @@ impl FromNode for DurationRange {
             .and_then(|(min, max)| Some((parse_duration(min)?, parse_duration(max)?)));
         let Some((min, max)) = ends else {
             let problem = format!("{text:?} is not a range of durations");
-            cx.fault(FaultKind::BadValue, node, problem, format!("write {EXAMPLE}"));
+            cx.fault(
+                FaultKind::BadValue,
+                node,
+                problem,
+                format!("write {EXAMPLE}"),
+            );
             return None;
         };
         let range = Self::new(min, max);
         if range.is_none() {
             let problem = format!("{text:?} ends before it begins");
-            cx.fault(FaultKind::BadValue, node, problem, "write the shorter one first");
+            cx.fault(
+                FaultKind::BadValue,
+                node,
+                problem,
+                "write the shorter one first",
+            );
             return None;
         }
         cx.in_range(node, max.as_secs_f64(), text).then_some(range?)
@@ -282,7 +318,12 @@ impl FromNode for Percentage {
         match Self::parse(text) {
             Ok(share) => cx.in_range(node, share.fraction(), text).then_some(share),
             Err(error) => {
-                cx.fault(FaultKind::BadValue, node, error.to_string(), format!("write {EXAMPLE}"));
+                cx.fault(
+                    FaultKind::BadValue,
+                    node,
+                    error.to_string(),
+                    format!("write {EXAMPLE}"),
+                );
                 None
             }
         }
@@ -348,7 +389,12 @@ impl FromNode for Money {
             return None;
         }
         if money.is_negative() {
-            cx.fault(FaultKind::BadValue, node, format!("{text:?} is negative"), "write an amount of 0 or more");
+            cx.fault(
+                FaultKind::BadValue,
+                node,
+                format!("{text:?} is negative"),
+                "write an amount of 0 or more",
+            );
             return None;
         }
         cx.in_range(node, money.to_f64(), text).then_some(money)
@@ -367,7 +413,12 @@ impl FromNode for Timestamp {
         };
         let read = text.parse().ok();
         if read.is_none() {
-            cx.fault(FaultKind::BadValue, node, format!("{text:?} is not a time"), format!("write {EXAMPLE}"));
+            cx.fault(
+                FaultKind::BadValue,
+                node,
+                format!("{text:?} is not a time"),
+                format!("write {EXAMPLE}"),
+            );
         }
         read
     }
@@ -383,7 +434,12 @@ impl FromNode for UnixSeconds {
         let span = SignedDuration::try_from_secs_f64(seconds).ok();
         let read = span.and_then(|span| Timestamp::UNIX_EPOCH.checked_add(span).ok());
         if read.is_none() {
-            cx.fault(FaultKind::BadValue, node, "it is not a time", "write Unix seconds such as 1790000000");
+            cx.fault(
+                FaultKind::BadValue,
+                node,
+                "it is not a time",
+                "write Unix seconds such as 1790000000",
+            );
         }
         read.map(Self)
     }
@@ -426,18 +482,30 @@ impl<T: FromNode> FromNode for Vec<T> {
 }
 
 /// Reads one of several words.
-pub(crate) fn choice<T: Copy>(node: &Node, cx: &mut Context<'_>, words: &[(&'static str, T)]) -> Option<T> {
+pub(crate) fn choice<T: Copy>(
+    node: &Node,
+    cx: &mut Context<'_>,
+    words: &[(&'static str, T)],
+) -> Option<T> {
     let names: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
     let quoted: Vec<String> = names.iter().map(|word| format!("{word:?}")).collect();
     let all = format!("one of {}", quoted.join(", "));
     let text = cx.text(node, &all, "it in quotes")?;
-    let found = words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);
+    let found = words
+        .iter()
+        .find(|(word, _)| *word == text)
+        .map(|(_, value)| *value);
     if found.is_none() {
         let remedy = nearest(text, &names).map_or_else(
             || format!("write {all}"),
             |near| format!("did you mean {near:?}? It must be {all}"),
         );
-        cx.fault(FaultKind::BadValue, node, format!("{text:?} is not known here"), remedy);
+        cx.fault(
+            FaultKind::BadValue,
+            node,
+            format!("{text:?} is not known here"),
+            remedy,
+        );
     }
     found
 }
@@ -499,7 +567,12 @@ impl FromNode for FxRates {
             let is_code = code.len() == 3 && code.bytes().all(|b| b.is_ascii_uppercase());
             if !is_code {
                 let problem = format!("{code:?} is not a currency");
-                cx.fault(FaultKind::BadValue, &entry.node, problem, "write three capital letters such as EUR");
+                cx.fault(
+                    FaultKind::BadValue,
+                    &entry.node,
+                    problem,
+                    "write three capital letters such as EUR",
+                );
                 continue;
             }
             let Some(text) = cx.text(&entry.node, "an exchange rate in quotes", "\"1.08\"") else {
@@ -511,7 +584,12 @@ impl FromNode for FxRates {
                 }
                 _ => {
                     let problem = format!("{text:?} is not an exchange rate");
-                    cx.fault(FaultKind::BadValue, &entry.node, problem, "write a number above 0 in quotes such as \"1.08\"");
+                    cx.fault(
+                        FaultKind::BadValue,
+                        &entry.node,
+                        problem,
+                        "write a number above 0 in quotes such as \"1.08\"",
+                    );
                 }
             }
         }
@@ -527,18 +605,31 @@ impl FromNode for Secret {
             "write { env = \"NAME\" }, { file = \"/path\" } or { credential = \"name\" }";
         match &node.value {
             Value::Text(value) if node.is_from_environment() => {
-                let variable = node.place.source.trim_start_matches("environment variable ");
+                let variable = node
+                    .place
+                    .source
+                    .trim_start_matches("environment variable ");
                 let source = SecretSource::Env(variable.to_owned());
                 finish(value.clone(), source, node, cx)
             }
             Value::Table(entries) => {
                 let [entry] = entries.as_slice() else {
-                    cx.fault(FaultKind::Secret, node, "a secret has exactly one source", REMEDY);
+                    cx.fault(
+                        FaultKind::Secret,
+                        node,
+                        "a secret has exactly one source",
+                        REMEDY,
+                    );
                     return None;
                 };
                 let from = &entry.node;
                 let Value::Text(name) = &from.value else {
-                    cx.fault(FaultKind::Secret, from, "the source of a secret is text", REMEDY);
+                    cx.fault(
+                        FaultKind::Secret,
+                        from,
+                        "the source of a secret is text",
+                        REMEDY,
+                    );
                     return None;
                 };
                 let source = match entry.name.as_str() {
@@ -568,7 +659,12 @@ impl FromNode for Secret {
     }
 }
 
-fn finish(value: String, source: SecretSource, node: &Node, cx: &mut Context<'_>) -> Option<Secret> {
+fn finish(
+    value: String,
+    source: SecretSource,
+    node: &Node,
+    cx: &mut Context<'_>,
+) -> Option<Secret> {
     match secret::check(&value, &source) {
         Ok(()) => Some(Secret::new(value, source)),
         Err(no) => {
@@ -592,14 +688,22 @@ fn fetch(source: &SecretSource, node: &Node, cx: &mut Context<'_>) -> Option<Str
         SecretSource::File(path) => path.clone(),
         SecretSource::Credential(name) => {
             let Some(directory) = cx.environment.get("CREDENTIALS_DIRECTORY") else {
-                let problem = format!("the credential {name:?} cannot be had: $CREDENTIALS_DIRECTORY is not set");
-                let remedy = "run under systemd with LoadCredential=, or take the secret from elsewhere";
+                let problem = format!(
+                    "the credential {name:?} cannot be had: $CREDENTIALS_DIRECTORY is not set"
+                );
+                let remedy =
+                    "run under systemd with LoadCredential=, or take the secret from elsewhere";
                 cx.fault(FaultKind::Secret, node, problem, remedy);
                 return None;
             };
             if name.is_empty() || name.contains(['/', '\0']) || name.starts_with('.') {
                 let problem = format!("{name:?} is not the name of a credential");
-                cx.fault(FaultKind::Secret, node, problem, "write the name that LoadCredential= gives it");
+                cx.fault(
+                    FaultKind::Secret,
+                    node,
+                    problem,
+                    "write the name that LoadCredential= gives it",
+                );
                 return None;
             }
             PathBuf::from(directory).join(name)
@@ -649,7 +753,10 @@ impl FromNode for DatabaseUrl {
             _ => Secret::read(node, path, cx)?,
         };
         let known = ["sqlite:", "postgres:", "postgresql:"];
-        if known.iter().any(|scheme| secret.expose().starts_with(scheme)) {
+        if known
+            .iter()
+            .any(|scheme| secret.expose().starts_with(scheme))
+        {
             return Some(Self(secret));
         }
         cx.fault(
@@ -681,7 +788,12 @@ impl FromNode for LogFilter {
             Ok(_) => Some(Self(text)),
             Err(error) => {
                 let remedy = "write a level such as \"info\" or \"info,roasd::actors=debug\"";
-                cx.fault(FaultKind::BadValue, node, format!("{text:?} is not a filter: {error}"), remedy);
+                cx.fault(
+                    FaultKind::BadValue,
+                    node,
+                    format!("{text:?} is not a filter: {error}"),
+                    remedy,
+                );
                 None
             }
         }
@@ -704,7 +816,9 @@ impl FromNode for Origin {
     fn read(node: &Node, _path: &str, cx: &mut Context<'_>) -> Option<Self> {
         let text = cx.text(node, "an origin", "\"https://www.example.com\"")?;
         let origin = reqwest::Url::parse(text).ok().map(|u| u.origin());
-        let ascii = origin.filter(|o| o.is_tuple()).map(|o| o.ascii_serialization());
+        let ascii = origin
+            .filter(|o| o.is_tuple())
+            .map(|o| o.ascii_serialization());
         if ascii.as_deref() == Some(text.trim_end_matches('/')) {
             return ascii.map(Self);
         }
@@ -740,7 +854,17 @@ mod tests {
         ] {
             assert_eq!(parse_duration(text), Some(span), "{text}");
         }
-        for bad in ["", "6", "h", "6x", "-6h", "6.5h", "6h 3", "99999999999999999w", "six"] {
+        for bad in [
+            "",
+            "6",
+            "h",
+            "6x",
+            "-6h",
+            "6.5h",
+            "6h 3",
+            "99999999999999999w",
+            "six",
+        ] {
             assert_eq!(parse_duration(bad), None, "{bad}");
         }
     }

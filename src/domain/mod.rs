@@ -28,3 +28,4 @@ pub mod structure;
 pub mod time;
 pub mod verdicts;
 pub mod visit;
+pub mod winner;

@@ -83,3 +83,12 @@ pub trait DecisionStore {
         tenant: &TenantId,
     ) -> Result<Vec<(EntityRef, String, Timestamp)>, StoreError>;
 }
+
+/// TEMP
+pub fn inputs_json(_: &crate::domain::policy::PolicyInputs) -> String {
+    String::new()
+}
+/// TEMP
+pub fn rationale_json(_: &crate::domain::rationale::Rationale) -> String {
+    String::new()
+}

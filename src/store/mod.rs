@@ -19,9 +19,15 @@ pub mod insights;
 pub mod jobs;
 pub mod models;
 pub mod revenue;
+pub mod sqlite;
+pub mod status;
 pub mod tenants;
 pub mod visits;
 pub mod winners;
+
+use std::sync::Arc;
+
+use sqlite::{OpenOptions, SqliteStore};
 
 /// Everything a backend keeps: the sum of the small traits.
 pub trait Store:
@@ -36,6 +42,7 @@ pub trait Store:
     + jobs::JobStore
     + models::ModelStore
     + revenue::RevenueStore
+    + status::StatusStore
     + tenants::TenantStore
     + visits::VisitStore
     + winners::WinnerStore
@@ -56,12 +63,54 @@ impl<T> Store for T where
         + jobs::JobStore
         + models::ModelStore
         + revenue::RevenueStore
+        + status::StatusStore
         + tenants::TenantStore
         + visits::VisitStore
         + winners::WinnerStore
         + Send
         + Sync
 {
+}
+
+/// Opens the store that a URL names, makes it if need be and migrates it.
+///
+/// # Errors
+/// [`StoreError::CannotOpen`], [`StoreError::NewerSchema`] or [`StoreError::Unavailable`], each with
+/// what to do about it.
+pub async fn open(url: &str) -> Result<Arc<dyn Store>, StoreError> {
+    open_with(url, OpenOptions::default()).await
+}
+
+/// Opens a store that is there already; for commands that look into a daemon's database.
+///
+/// # Errors
+/// As [`open`], and [`StoreError::CannotOpen`] when there is none.
+pub async fn open_existing(url: &str) -> Result<Arc<dyn Store>, StoreError> {
+    let options = OpenOptions {
+        create: false,
+        ..OpenOptions::default()
+    };
+    open_with(url, options).await
+}
+
+async fn open_with(url: &str, options: OpenOptions) -> Result<Arc<dyn Store>, StoreError> {
+    // The rest of the URL may hold a password and is not repeated.
+    let refuse = |scheme: &str, detail: &str| StoreError::CannotOpen {
+        url: format!("{scheme}:…"),
+        detail: detail.to_owned(),
+    };
+    match url.split_once(':').map(|(scheme, _)| scheme) {
+        Some(scheme @ ("postgres" | "postgresql")) => Err(refuse(
+            scheme,
+            "this version keeps its data in SQLite alone, PostgreSQL arrives with a later one; \
+             give a sqlite: URL",
+        )),
+        Some(scheme) if scheme != "sqlite" => Err(refuse(
+            scheme,
+            "no store is known by this scheme; give a sqlite: URL",
+        )),
+        _ => Ok(Arc::new(SqliteStore::open(url, options).await?)),
+    }
 }
 
 /// A cause of another layer, carried along.

@@ -1,5 +1,6 @@
 //! The world outside: Meta and HubSpot, behind traits that speak the domain's words.
 
+pub mod embedder;
 pub mod hubspot;
 pub mod meta;
 

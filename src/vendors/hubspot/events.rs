@@ -83,7 +83,21 @@ impl HubSpotEvent {
         &self.dedup_key
     }
 
-    /// The deal it is about.
+    /// Every deal that may have changed.
+    #[must_use]
+    pub fn deals(&self) -> Vec<DealId> {
+        match &self.kind {
+            // The merged ones are gone by now, which must be found out as well.
+            EventKind::DealMerge { into, from } => {
+                let mut deals = from.clone();
+                deals.push(into.clone());
+                deals
+            }
+            _ => self.deal().cloned().into_iter().collect(),
+        }
+    }
+
+    /// The one deal that it is about.
     #[must_use]
     pub fn deal(&self) -> Option<&DealId> {
         match &self.kind {
@@ -110,13 +124,21 @@ pub struct BadEvent {
     pub reason: String,
     /// Its place in the delivery, from 0.
     pub index: usize,
+    /// Its bytes, or the whole delivery's where it cannot be taken apart.
+    pub bytes: Vec<u8>,
 }
 
 /// Reads a delivery: an array of events, or one event alone. What is no JSON at all is one bad
 /// event.
 #[must_use]
 pub fn read_delivery(body: &[u8]) -> Vec<Result<HubSpotEvent, BadEvent>> {
-    let bad = |reason: String| vec![Err(BadEvent { reason, index: 0 })];
+    let bad = |reason: String| {
+        vec![Err(BadEvent {
+            reason,
+            index: 0,
+            bytes: body.to_vec(),
+        })]
+    };
     let events = match serde_json::from_slice::<Value>(body) {
         Ok(Value::Array(events)) => events,
         Ok(event @ Value::Object(_)) => vec![event],
@@ -126,7 +148,16 @@ pub fn read_delivery(body: &[u8]) -> Vec<Result<HubSpotEvent, BadEvent>> {
     events
         .iter()
         .enumerate()
-        .map(|(index, event)| read_event(event).map_err(|reason| BadEvent { reason, index }))
+        .map(|(index, event)| {
+            read_event(event).map_err(|reason| {
+                let bytes = event.to_string().into_bytes();
+                BadEvent {
+                    reason,
+                    index,
+                    bytes,
+                }
+            })
+        })
         .collect()
 }
 

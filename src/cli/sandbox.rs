@@ -1,0 +1,82 @@
+//! `roasd sandbox`: the simulated vendors alone, for rehearsals.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::Exit;
+use super::demo::write_config;
+use crate::clock::{Clock, SystemClock};
+use crate::domain::time;
+use crate::sandbox::{DeliverTo, Sandbox, SandboxConfig};
+
+/// What `sandbox` takes.
+#[derive(Debug, clap::Args)]
+pub struct SandboxArgs {
+    /// Where the journal and a matching roasd configuration are kept.
+    #[arg(long, default_value = "roasd-sandbox")]
+    pub dir: PathBuf,
+    /// Seed of the market.
+    #[arg(long, default_value_t = 42)]
+    pub seed: u64,
+    /// Where to listen; loopback only.
+    #[arg(long, default_value = "127.0.0.1:8790")]
+    pub listen: SocketAddr,
+    /// How many seconds of the market pass in one of the wall clock.
+    #[arg(long, default_value_t = 1.0)]
+    pub speed: f64,
+    /// Where roasd listens; visits and webhooks are delivered there.
+    #[arg(long, default_value = "http://127.0.0.1:8787")]
+    pub deliver_to: String,
+}
+
+/// Runs the vendors until SIGINT or SIGTERM.
+///
+/// # Errors
+/// When the address or the journal cannot be used.
+pub async fn run(args: &SandboxArgs, out: &mut (dyn Write + Send)) -> anyhow::Result<Exit> {
+    if !(args.speed.is_finite() && args.speed > 0.0) {
+        super::complain("--speed must be above 0");
+        return Ok(Exit::Usage);
+    }
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    std::fs::create_dir_all(&args.dir)?;
+    let mut config = SandboxConfig::demo(&args.dir, args.seed);
+    config.listen = args.listen;
+    let begin = Sandbox::resume_time(&args.dir)?.unwrap_or(config.start);
+    let anchor = SystemClock::real().now();
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::scaled(args.speed, begin, anchor));
+    let sandbox = Sandbox::start(config, clock).await?;
+    let listen: SocketAddr =
+        args.deliver_to.trim_start_matches("http://").parse().unwrap_or_else(|_| {
+            SocketAddr::from(([127, 0, 0, 1], 8787))
+        });
+    let settings = super::demo::Settings {
+        listen,
+        clock: Some((args.speed, begin, anchor)),
+        poll: time::seconds(15),
+    };
+    let file = write_config(&args.dir, &sandbox, &settings)?;
+    sandbox.start_deliveries(DeliverTo {
+        base: args.deliver_to.clone(),
+        public_url: super::demo::PUBLIC_URL.to_owned(),
+    })?;
+    writeln!(
+        out,
+        "Meta    {}\nHubSpot {}\n\nA daemon to go with it:  roasd --config {} run",
+        sandbox.meta_base(),
+        sandbox.hubspot_base(),
+        file.display()
+    )?;
+    out.flush()?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    sandbox.stop().await;
+    Ok(Exit::Done)
+}

@@ -1,0 +1,119 @@
+//! What the handlers share.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use arc_swap::ArcSwap;
+use secrecy::SecretString;
+
+use super::KeyedHasher;
+use crate::actors::handle::Handle;
+use crate::clock::Clock;
+use crate::domain::ids::{AdAccountId, PortalId, TenantId};
+use crate::domain::time::{SignedDuration, Timestamp};
+use crate::store::Store;
+use crate::telemetry::Metrics;
+
+/// What HTTP needs to know of a tenant.
+#[derive(Debug, Clone)]
+pub struct TenantHttp {
+    /// Its HubSpot account.
+    pub portal: Option<PortalId>,
+    /// The secret that signs its webhooks, when it has an app of its own.
+    pub client_secret: Option<SecretString>,
+    /// Pages that may report clicks.
+    pub click_origins: Vec<String>,
+    /// Its ad account.
+    pub ad_account: AdAccountId,
+    /// How long it may be down before health says so by its status.
+    pub health_grace: SignedDuration,
+    /// Whether devices are hashed only with consent.
+    pub requires_consent: bool,
+}
+
+/// How much room the gate to Meta has, as health shows it.
+#[derive(Debug, Clone)]
+pub struct GateRoom {
+    /// Percent used of the closest limit.
+    pub used_percent: f64,
+    /// The tier in words.
+    pub tier: &'static str,
+    /// Why and until when it is closed, if it is.
+    pub closed: Option<String>,
+}
+
+/// Asks the gate about an ad account.
+pub type GateProbe = Arc<dyn Fn(&AdAccountId) -> GateRoom + Send + Sync>;
+
+/// What the state is made of.
+pub struct HttpParts {
+    /// The store.
+    pub store: Arc<dyn Store>,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// The actors.
+    pub tree: Handle,
+    /// The tenants, replaced as a whole when the configuration is read anew.
+    pub tenants: Arc<ArcSwap<BTreeMap<TenantId, TenantHttp>>>,
+    /// The key of all keyed hashes.
+    pub hash_key: SecretString,
+    /// The address that HubSpot calls and signs.
+    pub public_url: Option<String>,
+    /// The secret that signs webhooks of tenants without an app of their own.
+    pub client_secret: Option<SecretString>,
+    /// Asks the gate.
+    pub gate: GateProbe,
+    /// The metrics.
+    pub metrics: &'static Metrics,
+}
+
+/// The last report of health and when it was made: a storm of probes costs one look a second.
+pub(super) type CachedHealth = Mutex<Option<(Timestamp, Arc<(u16, String)>)>>;
+
+/// What the handlers share. Cheap to clone.
+#[derive(Clone)]
+pub struct HttpState(Arc<Inner>);
+
+/// The state itself.
+pub struct Inner {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) tree: Handle,
+    pub(super) tenants: Arc<ArcSwap<BTreeMap<TenantId, TenantHttp>>>,
+    pub(super) hasher: KeyedHasher,
+    pub(super) public_url: Option<String>,
+    pub(super) client_secret: Option<SecretString>,
+    pub(super) gate: GateProbe,
+    pub(super) metrics: &'static Metrics,
+    pub(super) started_at: Timestamp,
+    pub(super) health: CachedHealth,
+    pub(super) click_pace: super::clicks::Pace,
+}
+
+impl HttpState {
+    /// The state of a daemon that starts now.
+    #[must_use]
+    pub fn new(parts: HttpParts) -> Self {
+        Self(Arc::new(Inner {
+            started_at: parts.clock.wall(),
+            click_pace: super::clicks::Pace::new(parts.clock.clone()),
+            store: parts.store,
+            clock: parts.clock,
+            tree: parts.tree,
+            tenants: parts.tenants,
+            hasher: KeyedHasher::new(parts.hash_key),
+            public_url: parts.public_url,
+            client_secret: parts.client_secret,
+            gate: parts.gate,
+            metrics: parts.metrics,
+            health: Mutex::new(None),
+        }))
+    }
+}
+
+impl std::ops::Deref for HttpState {
+    type Target = Inner;
+    fn deref(&self) -> &Inner {
+        &self.0
+    }
+}

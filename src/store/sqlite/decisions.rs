@@ -1,0 +1,186 @@
+//! Decisions with the inputs they were made from.
+
+use async_trait::async_trait;
+use sqlx::sqlite::SqliteRow;
+
+use super::SqliteStore;
+use super::faults::fault;
+use super::values::{Columns, clean, corrupt, entity, micros};
+use crate::domain::ids::TenantId;
+use crate::domain::structure::EntityRef;
+use crate::domain::time::{Timestamp, from_micros};
+use crate::store::StoreError;
+use crate::store::decisions::{DecisionRecord, DecisionStore, RunRecord};
+
+const TABLE: &str = "decisions";
+const RUNS: &str = "decision_runs";
+
+fn read_run(row: &SqliteRow) -> Result<RunRecord, StoreError> {
+    let row = Columns::of(RUNS, row);
+    let flags: &str = row.get("flags_json")?;
+    Ok(RunRecord {
+        id: row.id("id")?,
+        at: row.at("at")?,
+        seed: row.get::<i64>("seed")?.cast_unsigned(),
+        policy: row.get("policy")?,
+        version: row.get("version")?,
+        inputs_json: row.get("inputs_json")?,
+        flags: serde_json::from_str(flags).map_err(|cause| corrupt(RUNS, cause))?,
+    })
+}
+
+fn read(row: &SqliteRow) -> Result<DecisionRecord, StoreError> {
+    let row = Columns::of(TABLE, row);
+    Ok(DecisionRecord {
+        id: row.id("id")?,
+        run: row.id("run_id")?,
+        entity: row.entity()?,
+        entity_name: row.get("entity_name")?,
+        action: row.get("action")?,
+        from: row.get("value_from")?,
+        to: row.get("value_to")?,
+        paragraph: row.get("paragraph")?,
+        rationale_json: row.get("rationale_json")?,
+        change: row.id_opt("change_id")?,
+        at: row.at("at")?,
+    })
+}
+
+#[async_trait]
+impl DecisionStore for SqliteStore {
+    async fn record_run(
+        &self,
+        tenant: &TenantId,
+        run: &RunRecord,
+        decisions: &[DecisionRecord],
+    ) -> Result<(), StoreError> {
+        let doing = "recording decisions";
+        let flags = serde_json::to_string(&run.flags).map_err(|cause| StoreError::Broken {
+            doing,
+            cause: Box::new(cause),
+        })?;
+        let mut tx = self.write(doing).await?;
+        sqlx::query(
+            "insert into decision_runs (id, tenant, at, seed, policy, version, inputs_json,
+                 flags_json)
+             values ($1, $2, $3, $4, $5, $6, $7, $8)",
+        )
+        .bind(run.id.as_str())
+        .bind(tenant.as_str())
+        .bind(micros(run.at))
+        .bind(run.seed.cast_signed())
+        .bind(clean(&run.policy))
+        .bind(clean(&run.version))
+        .bind(clean(&run.inputs_json))
+        .bind(flags)
+        .execute(&mut *tx)
+        .await
+        .map_err(fault(doing))?;
+        for decision in decisions {
+            sqlx::query(
+                "insert into decisions (id, tenant, run_id, entity_type, entity_id, entity_name,
+                     action, value_from, value_to, paragraph, rationale_json, change_id, at)
+                 values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+            )
+            .bind(decision.id.as_str())
+            .bind(tenant.as_str())
+            .bind(run.id.as_str())
+            .bind(decision.entity.kind().as_str())
+            .bind(decision.entity.id())
+            .bind(clean(&decision.entity_name))
+            .bind(clean(&decision.action))
+            .bind(clean(&decision.from))
+            .bind(clean(&decision.to))
+            .bind(clean(&decision.paragraph))
+            .bind(clean(&decision.rationale_json))
+            .bind(decision.change.as_ref().map(|id| id.as_str()))
+            .bind(micros(decision.at))
+            .execute(&mut *tx)
+            .await
+            .map_err(fault(doing))?;
+        }
+        tx.commit().await.map_err(fault(doing))
+    }
+
+    async fn decision(
+        &self,
+        id: &str,
+    ) -> Result<Option<(TenantId, RunRecord, DecisionRecord)>, StoreError> {
+        let doing = "reading a decision";
+        if id.is_empty() {
+            return Ok(None);
+        }
+        let mut tx = self.snapshot(doing).await?;
+        let rows =
+            sqlx::query("select * from decisions where id >= $1 and id < $2 order by id limit 2")
+                .bind(id)
+                .bind(format!("{id}\u{10ffff}"))
+                .fetch_all(&mut *tx)
+                .await
+                .map_err(fault(doing))?;
+        let row = match rows.as_slice() {
+            [only] => only,
+            // An id that is the beginning of another is still itself.
+            [first, _] if Columns::of(TABLE, first).get::<&str>("id")? == id => first,
+            _ => return Ok(None),
+        };
+        let tenant: TenantId = Columns::of(TABLE, row).id("tenant")?;
+        let decision = read(row)?;
+        let run = sqlx::query("select * from decision_runs where tenant = $1 and id = $2")
+            .bind(tenant.as_str())
+            .bind(decision.run.as_str())
+            .fetch_one(&mut *tx)
+            .await
+            .map_err(fault(doing))?;
+        Ok(Some((tenant, read_run(&run)?, decision)))
+    }
+
+    async fn latest_decisions(&self, tenant: &TenantId) -> Result<Vec<DecisionRecord>, StoreError> {
+        let rows = sqlx::query(
+            "select * from decisions where tenant = $1 and run_id = (
+                 select id from decision_runs where tenant = $1 order by at desc, id desc limit 1)",
+        )
+        .bind(tenant.as_str())
+        .fetch_all(&self.readers)
+        .await
+        .map_err(fault("reading the newest decisions"))?;
+        let mut decisions = rows.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+        decisions.sort_by(|a, b| a.entity.cmp(&b.entity));
+        Ok(decisions)
+    }
+
+    async fn latest_run_at(&self, tenant: &TenantId) -> Result<Option<Timestamp>, StoreError> {
+        let at: Option<i64> =
+            sqlx::query_scalar("select max(at) from decision_runs where tenant = $1")
+                .bind(tenant.as_str())
+                .fetch_one(&self.readers)
+                .await
+                .map_err(fault("reading when the newest run was"))?;
+        Ok(at.map(from_micros))
+    }
+
+    async fn ads_put_aside(
+        &self,
+        tenant: &TenantId,
+    ) -> Result<Vec<(EntityRef, String, Timestamp)>, StoreError> {
+        let rows: Vec<(String, String, String, i64)> = sqlx::query_as(
+            "select d.entity_type, d.entity_id, d.action, d.at from decisions d
+             where d.tenant = $1 and d.action in ('kill', 'rotate') and d.sequence = (
+                 select max(n.sequence) from decisions n
+                 where n.tenant = $1 and n.entity_type = d.entity_type
+                   and n.entity_id = d.entity_id and n.action in ('kill', 'rotate', 'return'))",
+        )
+        .bind(tenant.as_str())
+        .fetch_all(&self.readers)
+        .await
+        .map_err(fault("reading which ads were put aside"))?;
+        let mut aside = rows
+            .into_iter()
+            .map(|(kind, id, action, at)| {
+                Ok((entity(TABLE, &kind, &id)?, action, from_micros(at)))
+            })
+            .collect::<Result<Vec<_>, StoreError>>()?;
+        aside.sort();
+        Ok(aside)
+    }
+}
