@@ -1,5 +1,6 @@
 //! The commands, one file each, and what they share.
 
+pub mod advise;
 pub mod check;
 pub mod demo;
 pub mod run;
@@ -56,6 +57,8 @@ enum Command {
     Sandbox(sandbox::SandboxArgs),
     /// Validate the configuration and show what it means.
     Check(check::CheckArgs),
+    /// Say what to do with an exported account, offline: files in, advice out.
+    Advise(advise::AdviseArgs),
 }
 
 /// Parses the arguments, runs the command and says how it ended.
@@ -92,6 +95,7 @@ async fn dispatch(args: Args) -> anyhow::Result<Exit> {
             let environment = crate::config::Environment::of_process();
             check::run(&args, file.as_deref(), &environment, &mut out, &mut std::io::stderr())?
         }
+        Command::Advise(args) => advise::run(&args, &mut out, &mut std::io::stderr())?,
     };
     out.flush()?;
     Ok(exit)

@@ -59,6 +59,14 @@ pub struct DealRow {
     pub source: Option<String>,
 }
 
+impl DealRow {
+    /// Whether it names no ad, ad set or campaign.
+    #[must_use]
+    pub const fn names_nothing(&self) -> bool {
+        self.ad_keys.is_empty() && self.ad_set_keys.is_empty() && self.campaign_keys.is_empty()
+    }
+}
+
 /// Reads a deals export. `options.stages` is the funnel in order, the win last: labels and
 /// "Date entered" columns are matched to it.
 ///
