@@ -270,14 +270,31 @@ impl Report<'_> {
             .iter()
             .filter(|d| d.action == Action::Hold)
             .count();
-        writeln!(
-            out,
-            "\n{} ad set(s) stay as they are. Budgets come from {} to {}, under a cap of {}. Nothing was changed anywhere: this is advice.",
+        let idle = self.prepared.inputs.entities.len().saturating_sub(
+            outcome
+                .decisions
+                .iter()
+                .filter(|d| matches!(d.change, Move::Budget { .. }))
+                .count(),
+        );
+        let freed = if idle > 0 {
+            format!(
+                " {} ad set(s) have no ad that runs, or none after these moves: their budgets are free.",
+                thousands(&idle.to_string())
+            )
+        } else {
+            String::new()
+        };
+        let closing = format!(
+            "{} ad set(s) stay as they are.{freed} Budgets come from {} to {}, under a cap of {}. Nothing was changed \
+             anywhere: this is advice.",
             thousands(&holds.to_string()),
             money(outcome.budget_before),
             money(outcome.budget_after),
             money(outcome.cap),
-        )
+        );
+        writeln!(out)?;
+        print_wrapped(out, "", &closing)
     }
 
     fn print_section(
@@ -440,8 +457,12 @@ fn shown<'d>(decision: &'d Decision, names: &BTreeMap<CampaignId, String>) -> Sh
                 (to.to_f64() - from.to_f64()).abs(),
             )
         }
-        Move::Status { from, to } => (
-            from.as_str().to_owned(),
+        // A pause has no amount of its own; what the ad spent says how much it matters.
+        Move::Status { to, .. } => (
+            format!(
+                "spent {}",
+                thousands(&format!("{:.2}", decision.rationale.evidence.spend))
+            ),
             if decision.action == Action::Return {
                 to.as_str().to_owned()
             } else {
