@@ -2,6 +2,8 @@
 //! files, prints, and changes nothing.
 
 mod evidence;
+mod json;
+mod records;
 mod report;
 
 use std::io::{IsTerminal as _, Write};

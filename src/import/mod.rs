@@ -9,6 +9,7 @@ pub mod ads;
 mod columns;
 pub mod dates;
 pub mod deals;
+mod join;
 pub mod numbers;
 mod picked;
 mod sheet;
@@ -20,7 +21,8 @@ use crate::domain::money::Currency;
 
 pub use ads::{AccountExport, AdRow, CampaignTotals, Delivery, read_ads};
 pub use dates::DateOrder;
-pub use deals::{DealRow, DealsExport, JoinedDeals, join, read_deals};
+pub use deals::{DealRow, DealsExport, read_deals};
+pub use join::{JoinedDeals, join};
 pub use numbers::Decimal;
 
 /// How many faults of one file are told before the rest is only counted.

@@ -3,11 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::records::{dated, totals};
 use crate::domain::ids::{AdId, AdSetId, CampaignId, StageName};
 use crate::domain::money::{Currency, Money, Rounding};
 use crate::domain::policy::{
-    AdEvidence, AdState, Bucket, BudgetEntity, BudgetLimits, DealEvidence, LifetimeTotals, Mode,
-    PolicyInputs, PolicyParams, Record, Stage,
+    AdEvidence, AdState, BudgetEntity, BudgetLimits, LifetimeTotals, Mode, PolicyInputs,
+    PolicyParams, Stage,
 };
 use crate::domain::structure::EntityRef;
 use crate::domain::time::{self, Date, TimeZone, Timestamp};
@@ -15,8 +16,6 @@ use crate::import::{AccountExport, AdRow, DealsExport, Decimal, Delivery, Joined
 
 /// Days whose spend stands for the daily budget.
 const RECENT_DAYS: i64 = 7;
-/// More results than this of one ad on one day are taken for a fault of the file.
-const RESULTS_A_DAY_MAX: f64 = 50_000.0;
 /// Any seed will do: the same file must always give the same advice.
 const SEED: u64 = 0x0061_6476_6973_6500;
 
@@ -63,17 +62,17 @@ pub(super) enum NotEnough {
 }
 
 /// One ad, its rows put together.
-struct AdSum<'a> {
-    last: &'a AdRow,
-    impressions: Decimal,
-    clicks: Decimal,
-    spend: Decimal,
-    counts: BTreeMap<StageName, Decimal>,
-    value: Option<Decimal>,
+pub(super) struct AdSum<'a> {
+    pub(super) last: &'a AdRow,
+    pub(super) impressions: Decimal,
+    pub(super) clicks: Decimal,
+    pub(super) spend: Decimal,
+    pub(super) counts: BTreeMap<StageName, Decimal>,
+    pub(super) value: Option<Decimal>,
     /// Spend per day, where the file says how many days a row covers.
-    per_day: f64,
-    days: Option<f64>,
-    by_day: BTreeMap<Date, Vec<&'a AdRow>>,
+    pub(super) per_day: f64,
+    pub(super) days: Option<f64>,
+    pub(super) by_day: BTreeMap<Date, Vec<&'a AdRow>>,
 }
 
 /// Puts the inputs together.
@@ -188,7 +187,7 @@ pub(super) fn prepare(
     })
 }
 
-fn at_noon(day: Date) -> Timestamp {
+pub(super) fn at_noon(day: Date) -> Timestamp {
     time::hour_start(day, 12, &TimeZone::UTC)
 }
 
@@ -379,188 +378,6 @@ fn credits<'a>(joined: &'a Option<JoinedDeals>, deals: Option<&DealsExport>) -> 
         }
     }
     by_ad
-}
-
-/// How far a deal came: its place in the funnel; a deal that names no stage of it is at the first.
-fn depth(deal: &crate::import::DealRow, funnel: &[Worth]) -> usize {
-    let named = deal.stage.iter().chain(deal.entered.keys());
-    named
-        .filter_map(|stage| funnel.iter().position(|(s, _)| s == stage))
-        // A lost deal has no win, whatever it entered before.
-        .filter(|k| !deal.is_lost || k + 1 < funnel.len())
-        .max()
-        .unwrap_or(0)
-}
-
-fn totals(
-    sum: &AdSum<'_>,
-    funnel: &[Worth],
-    deals: Option<(&DealsExport, &[(usize, f64)])>,
-) -> Record {
-    let mut totals = LifetimeTotals {
-        impressions: sum.impressions.to_f64(),
-        clicks: sum.clicks.to_f64(),
-        spend: sum.spend.to_f64(),
-        days: sum.days,
-        ..LifetimeTotals::default()
-    };
-    let win = funnel.len().saturating_sub(1);
-    if let Some((export, credited)) = deals {
-        let mut reached = vec![0.0; funnel.len()];
-        let mut amounts = (0.0, 0.0);
-        for (at, share) in credited {
-            let Some(deal) = export.deals.get(*at) else {
-                continue;
-            };
-            let depth = depth(deal, funnel);
-            for slot in reached.iter_mut().take(depth + 1) {
-                *slot += share;
-            }
-            if let Some(amount) = deal.amount.filter(|_| depth == win && deal.is_won) {
-                amounts.0 += share * amount.to_f64();
-                amounts.1 += share;
-            }
-        }
-        totals.reached = reached;
-        totals.amounts = (amounts.1 > 0.0).then_some(amounts);
-    } else {
-        totals.reached = funnel
-            .iter()
-            .map(|(stage, _)| sum.counts.get(stage).copied().unwrap_or_default().to_f64())
-            .collect();
-        let won = totals.reached.get(win).copied().unwrap_or(0.0);
-        totals.amounts = sum
-            .value
-            .map(Decimal::to_f64)
-            .filter(|_| won > 0.0)
-            .map(|v| (v, won));
-    }
-    Record::Totals(totals)
-}
-
-fn dated(
-    sum: &AdSum<'_>,
-    funnel: &[Worth],
-    deals: Option<(&DealsExport, &[(usize, f64)])>,
-    now: Timestamp,
-) -> Result<Record, NotEnough> {
-    let buckets = sum
-        .by_day
-        .iter()
-        .map(|(day, rows)| {
-            let add = |figure: fn(&AdRow) -> Decimal| {
-                rows.iter().map(|r| figure(r)).sum::<Decimal>().to_f64()
-            };
-            Bucket {
-                at: at_noon(*day),
-                impressions: add(|r| r.impressions),
-                clicks: add(|r| r.clicks),
-                spend: add(|r| r.spend),
-            }
-        })
-        .collect();
-    let deals = match deals {
-        Some((export, credited)) => credited
-            .iter()
-            .filter_map(|(at, share)| Some(one_deal(export.deals.get(*at)?, *share, funnel, now)))
-            .collect(),
-        None => {
-            let mut found = Vec::new();
-            for (day, rows) in &sum.by_day {
-                for row in rows {
-                    counted_deals(row, at_noon(*day), funnel, &mut found)?;
-                }
-            }
-            found
-        }
-    };
-    Ok(Record::Dated { buckets, deals })
-}
-
-/// A deal of the CRM. A stage without a date of its own is dated by the deal's closing when it is
-/// the sale, else by its making.
-fn one_deal(
-    deal: &crate::import::DealRow,
-    share: f64,
-    funnel: &[Worth],
-    now: Timestamp,
-) -> DealEvidence {
-    let made = deal
-        .created
-        .or_else(|| deal.entered.values().min().copied())
-        .unwrap_or(now);
-    let closed = deal.closed.unwrap_or(made);
-    let depth = depth(deal, funnel);
-    let win = funnel.len().saturating_sub(1);
-    let reached = funnel
-        .iter()
-        .enumerate()
-        .map(|(k, (stage, _))| {
-            let entered = deal.entered.get(stage).copied();
-            let at = match entered {
-                Some(at) => at,
-                None if k == win && deal.is_won => closed,
-                None => made,
-            };
-            (k <= depth).then_some(at)
-        })
-        .collect();
-    DealEvidence {
-        weight: share,
-        reached,
-        lost_at: deal.is_lost.then_some(closed),
-        amount: deal.amount.map(Decimal::to_f64),
-    }
-}
-
-/// The results that a row counts, as deals of that day: who became a sale is known by number only.
-fn counted_deals(
-    row: &AdRow,
-    at: Timestamp,
-    funnel: &[Worth],
-    found: &mut Vec<DealEvidence>,
-) -> Result<(), NotEnough> {
-    let mut reached: Vec<f64> = Vec::with_capacity(funnel.len());
-    for (stage, _) in funnel {
-        let count = row.counts.get(stage).copied().unwrap_or_default();
-        if count.to_f64() > RESULTS_A_DAY_MAX {
-            return Err(NotEnough::TooMany {
-                line: row.line,
-                count,
-            });
-        }
-        reached.push(count.to_f64());
-    }
-    let won = reached.last().copied().unwrap_or(0.0);
-    let amount = row
-        .value
-        .map(Decimal::to_f64)
-        .filter(|_| won > 0.0)
-        .map(|v| v / won);
-    // Whoever reached a stage has reached those before it.
-    let mut later: f64 = 0.0;
-    for slot in reached.iter_mut().rev() {
-        later = later.max(*slot);
-        *slot = later;
-    }
-    let all = reached.first().copied().unwrap_or(0.0);
-    let mut from = 0.0;
-    while from < all {
-        // A deal ends where any stage's count does, and weighs one at most.
-        let to = reached
-            .iter()
-            .copied()
-            .filter(|n| *n > from)
-            .fold(from + 1.0, f64::min);
-        found.push(DealEvidence {
-            weight: to - from,
-            reached: reached.iter().map(|n| (*n > from).then_some(at)).collect(),
-            lost_at: None,
-            amount: amount.filter(|_| won > from),
-        });
-        from = to;
-    }
-    Ok(())
 }
 
 /// All deals that ads can have brought, and those credited to one.

@@ -3,8 +3,6 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
-use serde_json::{Map, Value, json};
-
 use super::evidence::{Prepared, campaign_names};
 use crate::cli::table::TextTable;
 use crate::domain::ids::CampaignId;
@@ -30,20 +28,20 @@ pub(super) struct Report<'a> {
 }
 
 /// A decision as it is shown.
-struct Shown<'a> {
-    decision: &'a Decision,
-    campaign: String,
-    now: String,
-    then: String,
-    change: Option<f64>,
+pub(super) struct Shown<'a> {
+    pub(super) decision: &'a Decision,
+    pub(super) campaign: String,
+    pub(super) now: String,
+    pub(super) then: String,
+    pub(super) change: Option<f64>,
     /// Mean and ends of the 90 % interval.
-    roas: Option<(f64, f64, f64)>,
+    pub(super) roas: Option<(f64, f64, f64)>,
     /// What it moves, for the order.
-    weight: f64,
+    pub(super) weight: f64,
 }
 
 /// The kinds of move, in the order shown.
-const SECTIONS: [(&str, &[Action]); 4] = [
+pub(super) const SECTIONS: [(&str, &[Action]); 4] = [
     ("Raise", &[Action::Raise]),
     ("Cut", &[Action::Cut]),
     ("Pause for good", &[Action::Kill]),
@@ -54,11 +52,11 @@ const SECTIONS: [(&str, &[Action]); 4] = [
 ];
 
 impl Report<'_> {
-    fn currency(&self) -> Currency {
+    pub(super) fn currency(&self) -> Currency {
         self.account.currency
     }
 
-    fn shown(&self, actions: &[Action]) -> Vec<Shown<'_>> {
+    pub(super) fn shown(&self, actions: &[Action]) -> Vec<Shown<'_>> {
         let names = campaign_names(self.account);
         let mut shown: Vec<Shown<'_>> = self
             .outcome
@@ -76,7 +74,7 @@ impl Report<'_> {
     }
 
     /// Value of the pipeline and raw ROAS of each campaign, as the model counts them.
-    fn values(&self) -> BTreeMap<&CampaignId, f64> {
+    pub(super) fn values(&self) -> BTreeMap<&CampaignId, f64> {
         let mut values: BTreeMap<&CampaignId, f64> = BTreeMap::new();
         for reading in &self.outcome.readings {
             *values.entry(&reading.campaign).or_insert(0.0) += reading.evidence.pipeline_value;
@@ -85,7 +83,7 @@ impl Report<'_> {
     }
 
     /// Counts of each stage by campaign, from the same source as the values.
-    fn reached(&self) -> BTreeMap<&CampaignId, Vec<f64>> {
+    pub(super) fn reached(&self) -> BTreeMap<&CampaignId, Vec<f64>> {
         let mut reached: BTreeMap<&CampaignId, Vec<f64>> = BTreeMap::new();
         for reading in &self.outcome.readings {
             let sum = reached
@@ -348,7 +346,7 @@ impl Report<'_> {
     }
 
     /// What holds for the whole decision and should be known.
-    fn warnings(&self) -> Vec<String> {
+    pub(super) fn warnings(&self) -> Vec<String> {
         let p = &self.prepared.inputs.params;
         let mut warnings = vec![format!(
             "an ad is only paused for good after {} {} of spend, when its ROAS is below {} with a chance of {}",
@@ -375,74 +373,6 @@ impl Report<'_> {
             }
         }
         warnings
-    }
-
-    /// The same for programs; every move.
-    pub(super) fn to_json(&self) -> Value {
-        let (values, reached) = (self.values(), self.reached());
-        let campaigns: Vec<Value> = self
-            .account
-            .totals()
-            .iter()
-            .map(|t| {
-                let value = values.get(&t.campaign).copied().unwrap_or(0.0);
-                let counts: Map<String, Value> = self
-                    .prepared
-                    .funnel
-                    .iter()
-                    .zip(reached.get(&t.campaign).into_iter().flatten())
-                    .map(|((stage, _), n)| (stage.to_string(), json!(n)))
-                    .collect();
-                json!({
-                    "campaign": t.campaign.as_str(),
-                    "name": t.name,
-                    "ads": t.ads,
-                    "impressions": t.impressions.to_f64(),
-                    "clicks": t.clicks.to_f64(),
-                    "spend": t.spend.to_money(self.currency()).to_decimal(),
-                    "spend_exact": t.spend.to_string(),
-                    "stages": counts,
-                    "value": cents(value),
-                    "roas": raw_roas(value, t.spend),
-                })
-            })
-            .collect();
-        let moves: Vec<Value> = SECTIONS
-            .iter()
-            .flat_map(|(_, actions)| self.shown(actions))
-            .map(|s| move_json(&s))
-            .collect();
-        let outcome = self.outcome;
-        let holds = outcome
-            .decisions
-            .iter()
-            .filter(|d| d.action == Action::Hold)
-            .count();
-        json!({
-            "ads_file": self.ads_file,
-            "deals_file": self.deals_file,
-            "policy": format!("{} {}", outcome.policy, outcome.version),
-            "currency": self.currency().code(),
-            "columns": columns_json(&self.account.columns_taken),
-            "ignored": self.account.ignored,
-            "notes": self.account.notes,
-            "deals": self.deals.map(|d| json!({
-                "deals": d.deals.len(),
-                "columns": columns_json(&d.columns_taken),
-                "ignored": d.ignored,
-                "notes": d.notes,
-            })),
-            "stages": self.prepared.funnel.iter().map(|(s, v)| json!({ "stage": s.as_str(), "value": v.to_string() })).collect::<Vec<_>>(),
-            "assumptions": self.prepared.assumptions,
-            "warnings": self.warnings(),
-            "flags": outcome.flags.iter().map(|f| f.as_str()).collect::<Vec<_>>(),
-            "campaigns": campaigns,
-            "moves": moves,
-            "holds": holds,
-            "budget_before": outcome.budget_before.to_decimal(),
-            "budget_after": outcome.budget_after.to_decimal(),
-            "cap": outcome.cap.to_decimal(),
-        })
     }
 }
 
@@ -490,37 +420,6 @@ fn shown<'d>(decision: &'d Decision, names: &BTreeMap<CampaignId, String>) -> Sh
 fn interval(belief: &Belief) -> (f64, f64, f64) {
     let end = |z: f64| libm::exp(belief.mu + z * belief.sigma);
     (belief.mean_roas, end(-Z_90), end(Z_90))
-}
-
-fn move_json(shown: &Shown<'_>) -> Value {
-    let d = shown.decision;
-    let (from, to) = match d.change {
-        Move::Budget { from, to } => (from.to_decimal(), to.to_decimal()),
-        Move::Status { from, to } => (from.as_str().to_owned(), to.as_str().to_owned()),
-    };
-    json!({
-        "action": d.action.as_str(),
-        "kind": d.subject.kind().as_str(),
-        "id": d.subject.id(),
-        "name": d.rationale.name,
-        "campaign": d.campaign.as_str(),
-        "from": from,
-        "to": to,
-        "change_percent": shown.change,
-        "scale": d.scale,
-        "spend": cents(d.rationale.evidence.spend),
-        "roas": shown.roas.map(|(mean, low, high)| json!({ "mean": mean, "low_90": low, "high_90": high })),
-        "reason": d.rationale.reason(),
-        "would_change": d.rationale.would_change,
-        "explanation": d.rationale.paragraph(),
-    })
-}
-
-fn columns_json(columns: &[TakenColumn]) -> Vec<Value> {
-    columns
-        .iter()
-        .map(|c| json!({ "number": c.number, "header": c.header, "taken_for": c.meaning }))
-        .collect()
 }
 
 fn print_columns(out: &mut dyn Write, taken: &[TakenColumn], ignored: &[String]) -> io::Result<()> {
@@ -589,12 +488,8 @@ fn clipped(text: &str, max: usize) -> String {
     short
 }
 
-fn raw_roas(value: f64, spend: Decimal) -> Option<f64> {
+pub(super) fn raw_roas(value: f64, spend: Decimal) -> Option<f64> {
     (!spend.is_zero()).then(|| value / spend.to_f64())
-}
-
-fn cents(value: f64) -> f64 {
-    (value * 100.0).round() / 100.0
 }
 
 fn money(money: Money) -> String {
