@@ -101,7 +101,8 @@ fn refuse_markup(text: &str) -> Result<(), ImportError> {
             remedy: "the download was probably a login or error page: sign in and export again as CSV",
         });
     }
-    if start.starts_with('{') || start.starts_with('[') {
+    let inner = start.strip_prefix(['{', '[']).map(str::trim_start);
+    if inner.is_some_and(|rest| rest.starts_with(['"', '{', '[', '}', ']'])) {
         return Err(ImportError::NotCsv {
             what: "JSON",
             remedy: "export it again as CSV",
