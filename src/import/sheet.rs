@@ -56,7 +56,10 @@ impl Sheet {
         }
         let header = records.next().ok_or(ImportError::Empty)?;
         let rows: Vec<SheetRow> = records.collect();
-        check_widths(&header, &rows)?;
+        // Of a file without any known header the missing columns are the better thing to tell.
+        if recognised(&header.cells) > 0 {
+            check_widths(&header, &rows)?;
+        }
         Ok(Self {
             header: header.cells,
             rows,
