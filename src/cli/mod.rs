@@ -1,5 +1,6 @@
 //! The commands, one file each, and what they share.
 
+pub mod advise;
 pub mod audit;
 pub mod changes;
 pub mod check;
@@ -106,6 +107,8 @@ enum Command {
     ///
     /// Example:  roasd --config /etc/roasd/config.toml migrate
     Migrate(migrate::MigrateArgs),
+    /// Say what to do with an exported account, offline: files in, advice out.
+    Advise(advise::AdviseArgs),
 }
 
 /// Parses the arguments, runs the command and says how it ended.
@@ -143,6 +146,7 @@ async fn dispatch(args: Args) -> anyhow::Result<Exit> {
             let environment = Environment::of_process();
             check::run(&check, file.as_deref(), &environment, &mut out, &mut std::io::stderr())?
         }
+        Command::Advise(args) => advise::run(&args, &mut out, &mut std::io::stderr())?,
         command => {
             let environment = Environment::of_process();
             let database = args.database.as_deref();

@@ -3,6 +3,7 @@
 // Helpers outside `#[test]` functions may panic as tests do; this is how the linter is told.
 #![cfg(test)]
 
+mod advise;
 mod cli_store;
 mod config;
 mod layers;
