@@ -5,4 +5,6 @@
 
 pub mod clock;
 pub mod domain;
+pub mod store;
 pub mod telemetry;
+pub mod vendors;

@@ -1,0 +1,128 @@
+//! What roasd remembers, behind traits that speak the domain's words.
+//!
+//! * One method is one transaction: when it has returned `Ok`, all of it is on disk.
+//! * "Not found" is `Option`; a write that touched another number of rows than it must is an error.
+//! * Every method names its tenant; nothing of one tenant is read for another.
+//! * No method reads a clock.
+//!
+//! Each sentence of a method's documentation is a promise, and `tests/it/store_conformance.rs`
+//! tests it on every backend.
+
+pub mod audit;
+pub mod changes;
+pub mod crm;
+pub mod decisions;
+pub mod entities;
+pub mod gate;
+pub mod inbox;
+pub mod insights;
+pub mod jobs;
+pub mod models;
+pub mod revenue;
+pub mod tenants;
+pub mod visits;
+pub mod winners;
+
+/// Everything a backend keeps: the sum of the small traits.
+pub trait Store:
+    audit::AuditStore
+    + changes::ChangeStore
+    + crm::CrmStore
+    + decisions::DecisionStore
+    + entities::EntityStore
+    + gate::GateStore
+    + inbox::InboxStore
+    + insights::InsightStore
+    + jobs::JobStore
+    + models::ModelStore
+    + revenue::RevenueStore
+    + tenants::TenantStore
+    + visits::VisitStore
+    + winners::WinnerStore
+    + Send
+    + Sync
+{
+}
+
+impl<T> Store for T where
+    T: audit::AuditStore
+        + changes::ChangeStore
+        + crm::CrmStore
+        + decisions::DecisionStore
+        + entities::EntityStore
+        + gate::GateStore
+        + inbox::InboxStore
+        + insights::InsightStore
+        + jobs::JobStore
+        + models::ModelStore
+        + revenue::RevenueStore
+        + tenants::TenantStore
+        + visits::VisitStore
+        + winners::WinnerStore
+        + Send
+        + Sync
+{
+}
+
+/// A cause of another layer, carried along.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// What went wrong with the store, named by what the caller can do about it.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The database is down, busy, full or read-only: weather. Nothing was written; try later.
+    #[error("the database is not available ({doing}); nothing was written")]
+    Unavailable {
+        /// What was being done.
+        doing: &'static str,
+        /// The cause.
+        #[source]
+        cause: BoxError,
+    },
+    /// A row cannot be read back: it was written by another version or by hand.
+    #[error("a row of {table} cannot be read: {detail}")]
+    Corrupt {
+        /// The table.
+        table: &'static str,
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// A write touched another number of rows than it must: somebody else was there first.
+    #[error("{doing} touched {found} rows where it must touch {expected}")]
+    WrongCount {
+        /// What was being done.
+        doing: &'static str,
+        /// Rows it must touch.
+        expected: u64,
+        /// Rows it touched.
+        found: u64,
+    },
+    /// The database was made by a newer roasd.
+    #[error(
+        "the database is at schema version {found}, this roasd knows {known}; \
+         install the newer roasd again or restore a backup"
+    )]
+    NewerSchema {
+        /// The version found.
+        found: i64,
+        /// The newest version known.
+        known: i64,
+    },
+    /// The database cannot be opened at all.
+    #[error("the database {url} cannot be opened: {detail}")]
+    CannotOpen {
+        /// Where it was looked for, without a password.
+        url: String,
+        /// What is wrong and what to do.
+        detail: String,
+    },
+    /// A statement is wrong or a constraint was broken: a bug, not weather.
+    #[error("the database refused {doing}")]
+    Broken {
+        /// What was being done.
+        doing: &'static str,
+        /// The cause.
+        #[source]
+        cause: BoxError,
+    },
+}

@@ -1,0 +1,111 @@
+//! The ledger of synthetic revenue and the attempts of attribution behind it.
+
+use async_trait::async_trait;
+
+use super::StoreError;
+use crate::domain::attribution::{Attempt, Attribution, Method};
+use crate::domain::deal::StageValue;
+use crate::domain::ids::{AdId, DealId, StageName, TenantId};
+use crate::domain::money::Money;
+use crate::domain::revenue::RevenueEntry;
+use crate::domain::time::Timestamp;
+
+/// One stage event of a deal, as a conversion.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ConversionRow {
+    /// The stage entered.
+    pub stage: StageName,
+    /// When.
+    pub at: Timestamp,
+    /// What the stage is worth.
+    pub value: Money,
+}
+
+/// What settling a deal writes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SettledDeal {
+    /// The deal.
+    pub deal: DealId,
+    /// The state of the deal that was looked at.
+    pub revision: i64,
+    /// The credit now.
+    pub attribution: Option<Attribution>,
+    /// What each layer answered; empty when nothing was tried.
+    pub attempts: Vec<Attempt>,
+    /// The deal's stage events.
+    pub conversions: Vec<ConversionRow>,
+    /// New ledger entries.
+    pub entries: Vec<RevenueEntry>,
+    /// When to try the attribution again.
+    pub retry_at: Option<Timestamp>,
+    /// What stands in the way, in words: a currency without a rate, an unknown stage.
+    pub fault: Option<String>,
+}
+
+/// Totals of the ledger.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RevenueTotals {
+    /// Expected and earned together: the sum of all entries.
+    pub pipeline: Money,
+    /// Earned: the sum of entries of won deals.
+    pub cash: Money,
+}
+
+/// Conversions by the layer that credited them.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct LayerCounts {
+    /// By layer.
+    pub by_method: Vec<(Method, u64)>,
+    /// Credited to no ad.
+    pub unattributed: u64,
+}
+
+/// The ledger, append-only.
+#[async_trait]
+pub trait RevenueStore {
+    /// Settles a deal: credit, attempts, conversions (one per deal, stage and time, updated in
+    /// place) and ledger entries, in one transaction. If the deal has a newer revision by now it
+    /// stays unsettled, and what was written stands. Entries are only ever added.
+    async fn settle_deal(
+        &self,
+        tenant: &TenantId,
+        settled: &SettledDeal,
+        now: Timestamp,
+    ) -> Result<(), StoreError>;
+
+    /// A deal's entries, oldest first.
+    async fn deal_ledger(
+        &self,
+        tenant: &TenantId,
+        deal: &DealId,
+    ) -> Result<Vec<RevenueEntry>, StoreError>;
+
+    /// Totals per ad credited (`None`: unattributed) of entries that occurred from `from` on, by ad.
+    async fn revenue_by_ad(
+        &self,
+        tenant: &TenantId,
+        from: Timestamp,
+    ) -> Result<Vec<(Option<AdId>, RevenueTotals)>, StoreError>;
+
+    /// Deals made from `from` on by the layer that credited them.
+    async fn deals_by_layer(
+        &self,
+        tenant: &TenantId,
+        from: Timestamp,
+    ) -> Result<LayerCounts, StoreError>;
+
+    /// Deals whose settling met a fault, with the fault, by id.
+    async fn faulty_deals(
+        &self,
+        tenant: &TenantId,
+        limit: u32,
+    ) -> Result<Vec<(DealId, String)>, StoreError>;
+
+    /// Mirrors the stage values in force into `synthetic_revenue_config`.
+    async fn record_stage_values(
+        &self,
+        tenant: &TenantId,
+        stages: &[StageValue],
+        now: Timestamp,
+    ) -> Result<(), StoreError>;
+}
