@@ -1,0 +1,87 @@
+//! What really happened, for judging whoever spends the money.
+
+use crate::domain::money::Money;
+use crate::domain::time::{self, Timestamp};
+
+use super::super::Totals;
+use super::Market;
+
+impl Market {
+    /// Sums over the time from the start until `until`, to the whole hour. The market must have
+    /// been moved that far.
+    pub(in crate::sandbox) fn totals(&self, until: Timestamp) -> Totals {
+        let hour = |at: Timestamp| {
+            let secs = time::between(self.born, at).as_secs();
+            usize::try_from((secs + 3_599) / 3_600).unwrap_or(0)
+        };
+        let (from, to) = (hour(self.start), hour(until));
+        let money = |minor: i64| Money::from_minor(minor, self.currency);
+        let mut spend_milli = 0_u64;
+        let (mut impressions, mut clicks, mut expected) = (0, 0, 0.0);
+        for ad in &self.ads {
+            for cell in ad.cells.iter().take(to).skip(from) {
+                spend_milli += cell.spend_milli;
+                impressions += cell.impressions;
+                clicks += cell.clicks;
+            }
+            expected += ad.expected_minor.iter().take(to).skip(from).sum::<f64>();
+        }
+        let (mut leads, mut wins) = (0, 0);
+        let (mut pipeline, mut seen, mut last) = (0, 0, 0);
+        for deal in self.deals.values() {
+            let Some((_, clicked)) = deal.click else {
+                continue;
+            };
+            if clicked < self.start || clicked >= until {
+                continue;
+            }
+            last += self.won_minor(deal, Timestamp::MAX).unwrap_or(0);
+            let Some(view) = deal.view(until) else {
+                continue;
+            };
+            leads += 1;
+            if let Some(minor) = self.won_minor(deal, until) {
+                wins += 1;
+                seen += minor;
+                pipeline += minor;
+            } else {
+                let stage = self.business.stages().get(view.stage);
+                pipeline += stage.map_or(0, |s| s.value_minor);
+            }
+        }
+        Totals {
+            spend: money(i64::try_from(spend_milli / 1_000).unwrap_or(i64::MAX)),
+            impressions,
+            clicks,
+            leads,
+            wins,
+            pipeline_value: money(pipeline),
+            revenue_seen: money(seen),
+            revenue_final: money(last),
+            revenue_expected: money(expected.round() as i64),
+        }
+    }
+
+    /// The amount of a deal that stands won at `at`, in minor units.
+    fn won_minor(&self, deal: &super::Deal, at: Timestamp) -> Option<i64> {
+        let view = deal.view(at)?;
+        let stage = self.business.stages().get(view.stage)?;
+        (stage.probability == "1.0").then_some(view.amount_minor.unwrap_or(0))
+    }
+
+    /// What a minor unit spent on each ad now brings in expectation, at today's prices: what a
+    /// clairvoyant would go by. By node.
+    #[cfg(test)]
+    pub(in crate::sandbox) fn true_roas(&self) -> Vec<(usize, f64)> {
+        let funnel = self.business.funnel();
+        let days = time::days_between(self.born, self.moved_to);
+        self.ads
+            .iter()
+            .map(|ad| {
+                let lead = super::journey::expected_minor(&funnel, ad.hidden.quality);
+                let clicks = self.click_rate(ad, days) * 1_000.0 / self.auction.cpm_minor;
+                (ad.node, clicks * ad.hidden.cvr * lead)
+            })
+            .collect()
+    }
+}
