@@ -210,6 +210,11 @@ pub struct Totals {
     pub revenue_expected: Money,
 }
 
+/// Days since 1970-01-01.
+fn epoch_day(day: time::Date) -> i64 {
+    time::to_micros(time::day_start(day, &time::TimeZone::UTC)).div_euclid(86_400_000_000)
+}
+
 /// Why there is no sandbox.
 #[derive(Debug, thiserror::Error)]
 pub enum SandboxError {
