@@ -50,13 +50,16 @@ pub(super) fn start(
     to: DeliverTo,
 ) -> Result<Vec<JoinHandle<()>>, SandboxError> {
     let url = reqwest::Url::parse(&to.base).ok();
-    let is_loopback = url.as_ref().and_then(|url| url.host_str()).is_some_and(|host| {
-        let bare = host.trim_start_matches('[').trim_end_matches(']');
-        host == "localhost"
-            || bare
-                .parse::<std::net::IpAddr>()
-                .is_ok_and(|ip| ip.is_loopback())
-    });
+    let is_loopback = url
+        .as_ref()
+        .and_then(|url| url.host_str())
+        .is_some_and(|host| {
+            let bare = host.trim_start_matches('[').trim_end_matches(']');
+            host == "localhost"
+                || bare
+                    .parse::<std::net::IpAddr>()
+                    .is_ok_and(|ip| ip.is_loopback())
+        });
     if !is_loopback {
         return Err(SandboxError::DeliveryNotLoopback(to.base));
     }
@@ -210,8 +213,8 @@ impl Courier {
     async fn visit(&self, name: &str, visit: &Visit) {
         let Some(tenant) = self.tenant() else { return };
         let zone = tenant.spec.business.zone();
-        let offset = time::TimeZone::get(zone)
-            .map_or(0, |zone| zone.to_offset(visit.at).seconds() / 60);
+        let offset =
+            time::TimeZone::get(zone).map_or(0, |zone| zone.to_offset(visit.at).seconds() / 60);
         let device = &visit.device;
         let body = json!({
             "visit_id": visit.id,
@@ -267,7 +270,10 @@ impl Courier {
             .client
             .post(format!("{}{path}", self.base))
             .header("content-type", "application/json")
-            .header("user-agent", "HubSpot Connect 2.0 (http://dev.hubspot.com/) - WebHooks")
+            .header(
+                "user-agent",
+                "HubSpot Connect 2.0 (http://dev.hubspot.com/) - WebHooks",
+            )
             .header("x-hubspot-signature-v3", signed)
             .header("x-hubspot-request-timestamp", stamp)
             .body(body)
@@ -322,7 +328,10 @@ impl Courier {
                 .below(10);
             let seconds = minutes * 60 + i64::try_from(jitter).unwrap_or(0);
             webhook.attempt += 1;
-            self.push(time::add(now, time::seconds(seconds)), Job::Webhook(webhook));
+            self.push(
+                time::add(now, time::seconds(seconds)),
+                Job::Webhook(webhook),
+            );
         }
     }
 }

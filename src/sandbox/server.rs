@@ -217,7 +217,9 @@ async fn handle(State(world): State<Arc<World>>, request: Request) -> Response {
         return answer().response();
     };
     match action {
-        FaultAction::Status { status } => Answer::of(status, "text/plain", String::new()).response(),
+        FaultAction::Status { status } => {
+            Answer::of(status, "text/plain", String::new()).response()
+        }
         FaultAction::ReduceData => meta_error(&world, &meta::Error::reduce_data()).response(),
         FaultAction::Throttle => match vendor {
             Vendor::Meta => meta_error(&world, &meta::Error::throttled_account()).response(),
@@ -250,7 +252,15 @@ async fn handle(State(world): State<Arc<World>>, request: Request) -> Response {
             answer.response()
         }
         FaultAction::RevokeToken => {
-            revoke(&world, vendor, &call);
+            change_token(&world, vendor, &call, meta::TokenState::Revoked);
+            answer().response()
+        }
+        FaultAction::ExpireToken => {
+            change_token(&world, vendor, &call, meta::TokenState::Expired);
+            answer().response()
+        }
+        FaultAction::LimitScopes { scopes } => {
+            change_token(&world, vendor, &call, meta::TokenState::Scopes(scopes));
             answer().response()
         }
     }
@@ -273,12 +283,13 @@ fn meta_error(world: &World, error: &meta::Error) -> Answer {
     Answer::json(error.http_status(), &error.body(&trace))
 }
 
-fn revoke(world: &World, vendor: Vendor, call: &Call) {
+/// Does to the caller's token; at HubSpot there is only one thing that can be done.
+fn change_token(world: &World, vendor: Vendor, call: &Call, to: meta::TokenState) {
     let token = meta::token_of(&call.headers, call);
     for tenant in &world.tenants {
         match vendor {
             Vendor::Meta if token.as_deref() == Some(&tenant.spec.meta_token) => {
-                tenant.lock().meta_token = meta::TokenState::Revoked;
+                tenant.lock().meta_token = to.clone();
             }
             Vendor::Hubspot if token.as_deref() == Some(&tenant.spec.hubspot_token) => {
                 tenant.lock().hubspot_token_is_valid = false;
@@ -331,12 +342,10 @@ fn control(world: &World, method: &str, path: &str, body: &[u8]) -> Answer {
             world.faults().release();
             said(200, "released".to_owned())
         }
-        ("GET", "journal") => {
-            match std::fs::read_to_string(Journal::path(&world.config.dir)) {
-                Ok(text) => Answer::of(200, "application/x-ndjson", text),
-                Err(cause) => said(500, cause.to_string()),
-            }
-        }
+        ("GET", "journal") => match std::fs::read_to_string(Journal::path(&world.config.dir)) {
+            Ok(text) => Answer::of(200, "application/x-ndjson", text),
+            Err(cause) => said(500, cause.to_string()),
+        },
         ("GET", "state") => Answer::json(200, &state(world)),
         ("POST", "human-edit") => {
             let parsed = serde_json::from_slice::<EditRequest>(body)

@@ -4,5 +4,6 @@
 #![cfg(test)]
 
 mod layers;
+mod sandbox;
 mod systemd;
 mod vendor_errors;

@@ -27,7 +27,12 @@ pub(super) struct Limits {
 }
 
 /// Counts one more in a rolling window; false when it is full.
-fn count(seen: &mut VecDeque<Timestamp>, most: usize, window: SignedDuration, now: Timestamp) -> bool {
+fn count(
+    seen: &mut VecDeque<Timestamp>,
+    most: usize,
+    window: SignedDuration,
+    now: Timestamp,
+) -> bool {
     while seen
         .front()
         .is_some_and(|at| time::between(*at, now) >= window)
@@ -233,7 +238,12 @@ fn charge(
 ) -> Result<(), Error> {
     if is_search {
         // Searches have a quota of their own and tell nothing of it.
-        return if count(&mut limits.searches, SEARCHES_PER_SECOND, time::seconds(1), now) {
+        return if count(
+            &mut limits.searches,
+            SEARCHES_PER_SECOND,
+            time::seconds(1),
+            now,
+        ) {
             Ok(())
         } else {
             Err(Error::throttled(
@@ -242,23 +252,34 @@ fn charge(
             ))
         };
     }
-    let has_room = count(&mut limits.calls, CALLS_PER_TEN_SECONDS, time::seconds(10), now);
+    let has_room = count(
+        &mut limits.calls,
+        CALLS_PER_TEN_SECONDS,
+        time::seconds(10),
+        now,
+    );
     let left = CALLS_PER_TEN_SECONDS.saturating_sub(limits.calls.len());
     for (name, value) in [
         ("x-hubspot-ratelimit-max", CALLS_PER_TEN_SECONDS.to_string()),
         ("x-hubspot-ratelimit-remaining", left.to_string()),
-        ("x-hubspot-ratelimit-interval-milliseconds", "10000".to_owned()),
+        (
+            "x-hubspot-ratelimit-interval-milliseconds",
+            "10000".to_owned(),
+        ),
     ] {
         headers.push((name.to_owned(), value));
     }
-    if has_room { Ok(()) } else { Err(ten_secondly()) }
+    if has_room {
+        Ok(())
+    } else {
+        Err(ten_secondly())
+    }
 }
 
 fn dispatch(context: &Context<'_>, api: &str, rest: &[&str]) -> Result<(u16, Value), Error> {
     let kind = |text: &str| {
-        Kind::parse(text).ok_or_else(|| {
-            Error::invalid(format!("Unable to infer object type from: {text}"))
-        })
+        Kind::parse(text)
+            .ok_or_else(|| Error::invalid(format!("Unable to infer object type from: {text}")))
     };
     match (context.call.method.as_str(), api, rest) {
         ("GET", "pipelines", [of]) if kind(of)? == Kind::Deal => {
@@ -289,7 +310,7 @@ mod tests {
     #[test]
     fn a_window_lets_only_so_many_through() {
         let mut seen = VecDeque::new();
-        let at = |ms| time::from_millis(1_000_000 + ms);
+        let at = |ms: i64| time::from_millis(1_000_000 + ms);
         let mut ask = |ms| count(&mut seen, 2, time::seconds(1), at(ms));
         let got: Vec<bool> = [0, 10, 20, 999, 1_000, 1_005, 1_010].map(&mut ask).to_vec();
         assert_eq!(got, [true, true, false, false, true, false, true]);
@@ -301,8 +322,18 @@ mod tests {
             assert_eq!(parts(path), Some((api, rest.to_vec(), is_legacy)), "{path}");
         };
         check("crm/objects/2026-09/deals", "objects", &["deals"], false);
-        check("crm/v3/objects/deals/search", "objects", &["deals", "search"], true);
-        check("crm/pipelines/2026-09/deals", "pipelines", &["deals"], false);
+        check(
+            "crm/v3/objects/deals/search",
+            "objects",
+            &["deals", "search"],
+            true,
+        );
+        check(
+            "crm/pipelines/2026-09/deals",
+            "pipelines",
+            &["deals"],
+            false,
+        );
         assert_eq!(parts("crm/objects/2019-01/deals"), None);
         assert_eq!(parts("crm"), None);
     }

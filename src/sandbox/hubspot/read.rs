@@ -110,10 +110,16 @@ pub(super) fn batch(context: &Context<'_>, kind: Kind) -> Result<(u16, Value), E
     ids.sort_unstable();
     ids.dedup();
     for id in ids {
-        let found = id
-            .parse()
-            .ok()
-            .and_then(|n| show(&context.state.market, kind, n, context.now, &asked, &history));
+        let found = id.parse().ok().and_then(|n| {
+            show(
+                &context.state.market,
+                kind,
+                n,
+                context.now,
+                &asked,
+                &history,
+            )
+        });
         match found {
             Some(record) => results.push(record),
             None => missing.push(id),
@@ -141,15 +147,26 @@ pub(super) fn one(context: &Context<'_>, kind: Kind, id: &str) -> Result<(u16, V
     if context.call.param("archived") == Some("true") {
         return Err(Error::missing());
     }
-    let mut record = show(&context.state.market, kind, id, context.now, &asked, &history)
-        .ok_or_else(Error::missing)?;
+    let mut record = show(
+        &context.state.market,
+        kind,
+        id,
+        context.now,
+        &asked,
+        &history,
+    )
+    .ok_or_else(Error::missing)?;
     associate(context, kind, id, &mut record);
     Ok((200, record))
 }
 
 /// Adds the first page of associations when the query asks for them.
 fn associate(context: &Context<'_>, kind: Kind, id: u64, record: &mut Value) {
-    if kind != Kind::Deal || !listed(context, "associations").iter().any(|a| a == "contacts") {
+    if kind != Kind::Deal
+        || !listed(context, "associations")
+            .iter()
+            .any(|a| a == "contacts")
+    {
         return;
     }
     let page = context.world.config.association_page.max(1);
@@ -217,7 +234,10 @@ pub(super) fn list(context: &Context<'_>, kind: Kind) -> Result<(u16, Value), Er
             context.world.base(),
             context.call.path
         );
-        map.insert("paging".to_owned(), json!({"next": {"after": after, "link": link}}));
+        map.insert(
+            "paging".to_owned(),
+            json!({"next": {"after": after, "link": link}}),
+        );
     }
     Ok((200, out))
 }

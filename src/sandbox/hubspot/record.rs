@@ -4,8 +4,8 @@ use serde_json::{Map, Value, json};
 
 use crate::domain::time::{self, Timestamp};
 
-use super::super::market::{Contact, Deal, Market};
 use super::super::market::decimal;
+use super::super::market::{Contact, Deal, Market};
 use super::{Kind, stamp};
 
 /// Properties of deals that there are.
@@ -70,7 +70,12 @@ const DEAL_ALWAYS: &[&str] = &["createdate", "hs_lastmodifieddate", "hs_object_i
 const CONTACT_ALWAYS: &[&str] = &["createdate", "hs_object_id", "lastmodifieddate"];
 
 /// A deal's property at `at`; `None` for one that there is not, or before the deal is.
-pub(super) fn deal_property(market: &Market, deal: &Deal, name: &str, at: Timestamp) -> Option<Value> {
+pub(super) fn deal_property(
+    market: &Market,
+    deal: &Deal,
+    name: &str,
+    at: Timestamp,
+) -> Option<Value> {
     if !DEAL.contains(&name) {
         return None;
     }
@@ -141,7 +146,10 @@ fn deal_history(market: &Market, deal: &Deal, name: &str, at: Timestamp) -> Opti
             .filter(|(t, _)| *t <= at)
             .map(|(t, minor)| version(&json!(decimal(*minor)), *t))
             .collect(),
-        _ => vec![version(&deal_property(market, deal, name, at)?, deal.created)],
+        _ => vec![version(
+            &deal_property(market, deal, name, at)?,
+            deal.created,
+        )],
     };
     versions.reverse();
     Some(Value::Array(versions))

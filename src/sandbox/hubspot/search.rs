@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use crate::domain::time::{self, Timestamp};
 
 use super::super::market::{Deal, Market};
-use super::record::{deal_property, show};
 use super::read::strings;
+use super::record::{deal_property, show};
 use super::{Context, Error, Kind};
 
 /// Bytes of a body.
@@ -85,7 +85,8 @@ impl Test {
 
 fn filter(value: &Value) -> Result<(String, Test), Error> {
     let text = |name: &str| value.get(name).and_then(Value::as_str);
-    let name = text("propertyName").ok_or_else(|| Error::invalid("a filter needs a propertyName"))?;
+    let name =
+        text("propertyName").ok_or_else(|| Error::invalid("a filter needs a propertyName"))?;
     let is_number = is_number(name)?;
     let term = |raw: &str| {
         if !is_number {
@@ -118,7 +119,11 @@ fn filter(value: &Value) -> Result<(String, Test), Error> {
         "NOT_IN" => Test::NotIn(many()?),
         "HAS_PROPERTY" => Test::Has(true),
         "NOT_HAS_PROPERTY" => Test::Has(false),
-        other => return Err(Error::invalid(format!("operator {other:?} is not supported"))),
+        other => {
+            return Err(Error::invalid(format!(
+                "operator {other:?} is not supported"
+            )));
+        }
     };
     Ok((name.to_owned(), test))
 }
@@ -141,7 +146,9 @@ fn groups(body: &Value) -> Result<Vec<Vec<(String, Test)>>, Error> {
             .and_then(Value::as_array)
             .ok_or_else(|| Error::invalid("a filter group needs filters"))?;
         if filters.len() > FILTERS_MAX {
-            return Err(Error::invalid(format!("at most {FILTERS_MAX} filters in a group")));
+            return Err(Error::invalid(format!(
+                "at most {FILTERS_MAX} filters in a group"
+            )));
         }
         out.push(filters.iter().map(filter).collect::<Result<Vec<_>, _>>()?);
     }
@@ -209,14 +216,18 @@ pub(super) fn search(context: &Context<'_>, kind: Kind) -> Result<(u16, Value), 
     }
     let body = super::read::body(context)?;
     if body.get("propertiesWithHistory").is_some() {
-        return Err(Error::invalid("Unrecognized field \"propertiesWithHistory\""));
+        return Err(Error::invalid(
+            "Unrecognized field \"propertiesWithHistory\"",
+        ));
     }
     let asked = strings(&body, "properties")?;
     let groups = groups(&body)?;
     let (sort_by, is_descending) = sort(&body)?;
     let limit = number(&body, "limit")?.unwrap_or(LIMIT_DEFAULT);
     if limit == 0 || limit > LIMIT_MAX {
-        return Err(Error::invalid(format!("limit must be between 1 and {LIMIT_MAX}")));
+        return Err(Error::invalid(format!(
+            "limit must be between 1 and {LIMIT_MAX}"
+        )));
     }
     let after = number(&body, "after")?.unwrap_or(0);
     if after.saturating_add(limit) > RESULTS_MAX {
