@@ -155,6 +155,7 @@ fn deal_history(market: &Market, deal: &Deal, name: &str, at: Timestamp) -> Opti
     Some(Value::Array(versions))
 }
 
+#[expect(clippy::too_many_arguments, reason = "what a record is, once")]
 fn record(
     id: u64,
     created: Timestamp,
