@@ -53,6 +53,13 @@ pub enum FaultAction {
     Hold,
     /// The caller's token is revoked from now on.
     RevokeToken,
+    /// The caller's token has expired from now on.
+    ExpireToken,
+    /// The caller's token at Meta has only these rights from now on, such as `ads_read`.
+    LimitScopes {
+        /// What is left.
+        scopes: Vec<String>,
+    },
 }
 
 /// A fault and the calls that it meets.

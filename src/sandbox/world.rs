@@ -193,6 +193,18 @@ impl World {
         journal.sync()
     }
 
+    /// Appends several, with one wait for the disk.
+    pub(super) fn record_all_durably(&self, entries: &[Entry]) -> std::io::Result<()> {
+        if entries.is_empty() {
+            return Ok(());
+        }
+        let mut journal = lock(&self.journal);
+        for entry in entries {
+            journal.append(entry)?;
+        }
+        journal.sync()
+    }
+
     pub(super) fn flush(&self) {
         let _ = lock(&self.journal).sync();
     }

@@ -7,6 +7,7 @@ mod advise;
 mod cli_store;
 mod config;
 mod layers;
+mod sandbox;
 mod store_conformance;
 mod systemd;
 mod vendor_errors;

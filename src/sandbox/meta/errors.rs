@@ -62,7 +62,7 @@ impl Error {
         )
     }
 
-    pub(in crate::sandbox) const fn status(&self) -> u16 {
+    pub(super) const fn status(&self) -> u16 {
         match self.code {
             1 | 2 => 500,
             // Throttles are 400 too, not 429.

@@ -233,7 +233,7 @@ fn settled(market: &Market, draw: Draw, ad: usize, day: Date, now: Timestamp) ->
         + 0.04
             * draw
                 .of(ad as u64)
-                .of(super::super::day_number(day).unsigned_abs())
+                .of(super::super::epoch_day(day).unsigned_abs())
                 .unit();
     1.0 - short * (1.0 - (age / 3.0).min(1.0))
 }
@@ -330,7 +330,7 @@ fn window(query: &Query, day: Date) -> (Date, Date) {
     if query.increment == 0 {
         return (query.since, query.until);
     }
-    let n = super::super::day_number(day) - super::super::day_number(query.since);
+    let n = super::super::epoch_day(day) - super::super::epoch_day(query.since);
     let since = time::add_days(query.since, n / query.increment * query.increment);
     let until = time::add_days(since, query.increment - 1).min(query.until);
     (since, until)
