@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use ractor::ActorRef;
 
 use super::root::RootMsg;
-use super::stage::Stage;
+pub use super::stage::Stage;
 use crate::clock::Clock;
 use crate::domain::ids::TenantId;
 use crate::domain::time::Timestamp;

@@ -349,14 +349,9 @@ impl RootState {
     fn arm_look(&mut self, myself: &ActorRef<RootMsg>) {
         let myself = myself.clone();
         let at = time::add(self.clock.now(), self.look_every);
-        let timer = wake_at(
-            &self.clock,
-            at,
-            "root".to_owned(),
-            move |hold| {
-                let _ = myself.cast(RootMsg::Look(hold));
-            },
-        );
+        let timer = wake_at(&self.clock, at, "root".to_owned(), move |hold| {
+            let _ = myself.cast(RootMsg::Look(hold));
+        });
         self.timers.retain(|timer| !timer.is_finished());
         self.timers.push(timer);
     }

@@ -14,9 +14,7 @@ use rand_chacha::ChaCha12Rng;
 use super::context::Context;
 use super::handle::HealthBoard;
 use super::restart::{Failures, RestartPolicy, Verdict};
-use super::stage::{
-    Cause, Progress, Stage, StageActor, StageArgs, StageMsg, StageReport, wake_at,
-};
+use super::stage::{Cause, Progress, Stage, StageActor, StageArgs, StageMsg, StageReport, wake_at};
 use super::{attribution, executor, optimizer, sync, winners};
 use crate::clock::Hold;
 use crate::domain::time;
@@ -238,7 +236,9 @@ impl TenantState {
     }
 
     fn tell(&mut self, stage: Stage, cause: Cause, hold: Hold) {
-        let Some(child) = self.children.get_mut(&stage) else { return };
+        let Some(child) = self.children.get_mut(&stage) else {
+            return;
+        };
         if child.is_busy {
             child.again = child.again.max(Some(cause));
         } else if let Some(actor) = &child.actor {

@@ -118,7 +118,10 @@ pub fn main() -> ExitCode {
     let args = Args::parse();
     // All TLS of the process goes through one provider.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => {
             complain(&format!("roasd: the system gives no threads: {error}"));
@@ -144,7 +147,13 @@ async fn dispatch(args: Args) -> anyhow::Result<Exit> {
         Command::Check(mut check) => {
             check.json |= args.json;
             let environment = Environment::of_process();
-            check::run(&check, file.as_deref(), &environment, &mut out, &mut std::io::stderr())?
+            check::run(
+                &check,
+                file.as_deref(),
+                &environment,
+                &mut out,
+                &mut std::io::stderr(),
+            )?
         }
         Command::Advise(args) => advise::run(&args, &mut out, &mut std::io::stderr())?,
         command => {
@@ -189,6 +198,7 @@ async fn over_the_store(
         // These do not look into the database, and have been run above.
         Command::Run(_)
         | Command::Demo(_)
+        | Command::Advise(_)
         | Command::Sandbox(_)
         | Command::Check(_)
         | Command::Migrate(_) => Ok(Exit::Done),

@@ -9,8 +9,8 @@ use serde_json::{Map, Value, json};
 
 use super::HttpState;
 use super::state::TenantHttp;
-use crate::actors::handle::{StageHealth, TenantHealth};
-use crate::actors::stage::Stage;
+use crate::actors::handle::{Stage, StageHealth, TenantHealth};
+
 use crate::domain::change::ChangeState;
 use crate::domain::ids::TenantId;
 use crate::domain::time::{self, Timestamp};
@@ -26,7 +26,11 @@ pub(super) async fn livez(State(state): State<HttpState>) -> Response {
     if state.tree.is_alive() {
         (StatusCode::OK, "ok\n").into_response()
     } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "the root of the actors has ended\n").into_response()
+        (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the root of the actors has ended\n",
+        )
+            .into_response()
     }
 }
 
@@ -34,9 +38,7 @@ pub(super) async fn livez(State(state): State<HttpState>) -> Response {
 pub(super) async fn readyz(State(state): State<HttpState>) -> Response {
     match state.store.store_status().await {
         Ok(_) if state.tree.is_alive() => (StatusCode::OK, "ready\n").into_response(),
-        Ok(_) => {
-            (StatusCode::SERVICE_UNAVAILABLE, "the actors have ended\n").into_response()
-        }
+        Ok(_) => (StatusCode::SERVICE_UNAVAILABLE, "the actors have ended\n").into_response(),
         Err(error) => (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")).into_response(),
     }
 }
@@ -45,21 +47,34 @@ pub(super) async fn readyz(State(state): State<HttpState>) -> Response {
 pub(super) async fn healthz(State(state): State<HttpState>) -> Response {
     let now = state.clock.wall();
     let cached = {
-        let health = state.health.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        health.as_ref().filter(|(at, _)| time::between(*at, now) < FRESH).map(|(_, r)| r.clone())
+        let health = state
+            .health
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        health
+            .as_ref()
+            .filter(|(at, _)| time::between(*at, now) < FRESH)
+            .map(|(_, r)| r.clone())
     };
     let report = match cached {
         Some(report) => report,
         None => {
             let report = Arc::new(report(&state).await);
-            let mut health =
-                state.health.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let mut health = state
+                .health
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner);
             *health = Some((now, report.clone()));
             report
         }
     };
     let status = StatusCode::from_u16(report.0).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
-    (status, [(header::CONTENT_TYPE, "application/json")], report.1.clone()).into_response()
+    (
+        status,
+        [(header::CONTENT_TYPE, "application/json")],
+        report.1.clone(),
+    )
+        .into_response()
 }
 
 /// `GET /metrics`, for Prometheus.
@@ -175,7 +190,9 @@ async fn tenant_report(
             .trouble_since
             .is_some_and(|since| time::between(since, now) > entry.health_grace);
         let job = jobs.iter().find(|job| job.job == stage.as_str());
-        let last = stage_health.last_success.or_else(|| job.and_then(|job| job.last_success));
+        let last = stage_health
+            .last_success
+            .or_else(|| job.and_then(|job| job.last_success));
         stages.insert(stage.to_string(), stage_json(&stage_health, last));
     }
     let is_parked = holds.parked.is_some() || health.parked.is_some();
@@ -187,10 +204,9 @@ async fn tenant_report(
         .suspended
         .as_ref()
         .is_some_and(|held| time::between(held.since, now) > entry.health_grace);
-    let parked_too_long = holds
-        .parked
-        .as_ref()
-        .map_or(is_parked, |held| time::between(held.since, now) > entry.health_grace);
+    let parked_too_long = holds.parked.as_ref().map_or(is_parked, |held| {
+        time::between(held.since, now) > entry.health_grace
+    });
     let open: Map<String, Value> = counts
         .iter()
         .filter(|(change_state, _)| change_state.is_open())
@@ -244,7 +260,8 @@ fn stage_json(health: &StageHealth, last_success: Option<Timestamp>) -> Value {
 }
 
 fn held(held: Option<&Held>) -> Value {
-    held.map_or(Value::Null, |held| {
-        json!({ "by": held.by, "reason": held.reason, "since": held.since.to_string() })
-    })
+    held.map_or(
+        Value::Null,
+        |held| json!({ "by": held.by, "reason": held.reason, "since": held.since.to_string() }),
+    )
 }

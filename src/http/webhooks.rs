@@ -28,7 +28,10 @@ pub(super) async fn for_tenant(
     let tenant = TenantId::new(&tenant).map_err(|_| refused())?;
     let tenants = state.tenants.load();
     let entry = tenants.get(&tenant).ok_or_else(refused)?;
-    let secret = entry.client_secret.as_ref().or(state.client_secret.as_ref());
+    let secret = entry
+        .client_secret
+        .as_ref()
+        .or(state.client_secret.as_ref());
     let path = uri.path_and_query().map_or(uri.path(), |p| p.as_str());
     check(&state, secret, path, &headers, &body)?;
     let portal = portal_of(&body);
@@ -53,7 +56,9 @@ pub(super) async fn by_portal(
         Problem::new(StatusCode::BAD_REQUEST, "no event names its portalId")
     })?;
     let tenants = state.tenants.load();
-    let tenant = tenants.iter().find(|(_, entry)| entry.portal == Some(portal));
+    let tenant = tenants
+        .iter()
+        .find(|(_, entry)| entry.portal == Some(portal));
     let (tenant, _) = tenant.ok_or_else(|| {
         count("wrong_portal");
         refused()
@@ -70,7 +75,11 @@ fn count(outcome: &'static str) {
 }
 
 fn portal_of(body: &[u8]) -> Option<crate::domain::ids::PortalId> {
-    events::read_delivery(body).into_iter().flatten().map(|event| event.portal).next()
+    events::read_delivery(body)
+        .into_iter()
+        .flatten()
+        .map(|event| event.portal)
+        .next()
 }
 
 fn check(
@@ -83,11 +92,22 @@ fn check(
     let unready = |key: &str| {
         count("not_configured");
         tracing::error!(key, "a webhook came, but it cannot be checked: set {key}");
-        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "webhooks are not set up here")
+        Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "webhooks are not set up here",
+        )
     };
-    let public = state.public_url.as_deref().ok_or_else(|| unready("daemon.public_url"))?;
+    let public = state
+        .public_url
+        .as_deref()
+        .ok_or_else(|| unready("daemon.public_url"))?;
     let secret = secret.ok_or_else(|| unready("hubspot.client_secret"))?;
-    let header = |name: &str| headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or("");
+    let header = |name: &str| {
+        headers
+            .get(name)
+            .and_then(|v| v.to_str().ok())
+            .unwrap_or("")
+    };
     let uri = format!("{}{path}", public.trim_end_matches('/'));
     // The vendors' clock: in a rehearsal they live by the same faster one.
     signature::verify_v3(
@@ -112,7 +132,10 @@ async fn keep(state: &HttpState, tenant: &TenantId, body: &[u8]) -> Result<Statu
         dedup_key: dedup_key(body),
         body: body.to_vec(),
     };
-    let kept = state.store.append_delivery(tenant, &delivery, state.clock.now()).await;
+    let kept = state
+        .store
+        .append_delivery(tenant, &delivery, state.clock.now())
+        .await;
     if let Err(error) = kept {
         count("not_stored");
         return Err(Problem::store(&error));
@@ -128,8 +151,11 @@ fn dedup_key(body: &[u8]) -> String {
     let mut hash = Sha256::new();
     let events = events::read_delivery(body);
     if events.iter().all(Result::is_ok) && !events.is_empty() {
-        let mut keys: Vec<String> =
-            events.into_iter().flatten().map(|event| event.dedup_key().to_owned()).collect();
+        let mut keys: Vec<String> = events
+            .into_iter()
+            .flatten()
+            .map(|event| event.dedup_key().to_owned())
+            .collect();
         keys.sort();
         for key in keys {
             hash.update((key.len() as u64).to_be_bytes());

@@ -187,11 +187,7 @@ impl Faults {
             let number = armed.matched;
             armed.matched += 1;
             let spent = fault.times != 0 && armed.struck >= fault.times;
-            let lucky = !self
-                .draw
-                .of(i as u64)
-                .of(number)
-                .chance(fault.probability);
+            let lucky = !self.draw.of(i as u64).of(number).chance(fault.probability);
             if hit.is_some() || number < fault.skip || spent || lucky {
                 continue;
             }

@@ -304,7 +304,8 @@ impl Sandbox {
         if !path.exists() {
             return Ok(None);
         }
-        let entries = Journal::read(&path).map_err(|cause| SandboxError::Journal { path, cause })?;
+        let entries =
+            Journal::read(&path).map_err(|cause| SandboxError::Journal { path, cause })?;
         Ok(entries.iter().map(Entry::time).max())
     }
 

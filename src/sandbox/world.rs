@@ -216,7 +216,11 @@ impl World {
             .named("trace")
             .of(time::to_micros(now).unsigned_abs())
             .of(n);
-        format!("A{:015x}{:06x}", draw.bits() >> 4, draw.of(1).bits() & 0xFF_FFFF)
+        format!(
+            "A{:015x}{:06x}",
+            draw.bits() >> 4,
+            draw.of(1).bits() & 0xFF_FFFF
+        )
     }
 
     pub(super) fn truth(&self, tenant: &TenantId, until: Timestamp) -> Option<Totals> {
@@ -246,7 +250,8 @@ impl World {
         let applied = state.market.apply(&write, now).map_err(refused)?;
         let trace = self.trace(now);
         let entry = self.entry(&state.market, &tenant.spec, &write, &applied, now, &trace);
-        self.record_durably(&entry).map_err(|cause| cause.to_string())
+        self.record_durably(&entry)
+            .map_err(|cause| cause.to_string())
     }
 
     /// The line for an accepted write.

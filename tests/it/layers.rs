@@ -110,6 +110,8 @@ const RULES: &[Rule] = &[
             TELEMETRY,
             "store",
             "actors::handle",
+            // Whose a delivery is, and what makes two of them one.
+            "vendors::hubspot::events",
             "vendors::hubspot::signature",
             "vendors::meta::signature",
         ],

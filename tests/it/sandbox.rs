@@ -122,9 +122,12 @@ fn only(dir: &tempfile::TempDir, business: Business) -> SandboxConfig {
 /// What roasd would have received, by tenant: path, body, signature.
 type Seen = Arc<Mutex<BTreeMap<String, Vec<(String, String, String)>>>>;
 
+/// What a sink keeps, and which of the calls to it are refused.
+type Sink = (Seen, fn(usize) -> bool);
+
 async fn sink(seen: Seen, refuse: fn(usize) -> bool) -> String {
     async fn take(
-        State((seen, refuse)): State<(Seen, fn(usize) -> bool)>,
+        State((seen, refuse)): State<Sink>,
         uri: Uri,
         headers: HeaderMap,
         body: Bytes,

@@ -20,9 +20,7 @@ mod journey;
 mod truth;
 mod visitor;
 
-pub(super) use account::{
-    Activity, AdNode, Applied, Field, Level, Node, Refusal, Write,
-};
+pub(super) use account::{Activity, AdNode, Applied, Field, Level, Node, Refusal, Write};
 pub(super) use journey::{Contact, CrmEvent, CrmKind, Deal, decimal};
 pub(super) use visitor::Visit;
 
@@ -298,7 +296,8 @@ impl Market {
         let (level, n) = id.split_once('/')?;
         let n: usize = n.parse().ok()?;
         let of = |level| {
-            (0..self.nodes.len()).filter(move |i| self.nodes.get(*i).is_some_and(|n| n.level == level))
+            (0..self.nodes.len())
+                .filter(move |i| self.nodes.get(*i).is_some_and(|n| n.level == level))
         };
         match level {
             "campaign" => of(Level::Campaign).nth(n),
@@ -482,15 +481,7 @@ impl Market {
     }
 
     /// One ad's tick; what it spent, in thousandths of a minor unit.
-    fn show(
-        &mut self,
-        a: usize,
-        amount: f64,
-        cpm: f64,
-        ctr: f64,
-        tick: i64,
-        at: Timestamp,
-    ) -> f64 {
+    fn show(&mut self, a: usize, amount: f64, cpm: f64, ctr: f64, tick: i64, at: Timestamp) -> f64 {
         let funnel = self.business.funnel();
         let sample = self.sample;
         let Some(ad) = self.ads.get_mut(a) else {
