@@ -272,7 +272,7 @@ fn tenant_config(
          meta = {{ ad_account = \"{}\", access_token = {meta} }}\n\
          hubspot = {{ portal_id = {}, access_token = {hubspot}, pipelines = [\"{}\"] }}\n\
          budget = {{ daily_cap = \"{}\" }}\n\
-         schedule = {{ executor_poll = \"{}s\" }}\n\
+         schedule = {{ sync_every = \"2h\", executor_poll = \"{}s\" }}\n\
          [tenants.{id}.rules]\nsales_cycle_days = {:?}\n\
          [tenants.{id}.stages]",
         spec.ad_account,
@@ -399,9 +399,10 @@ fn report(
         "pipeline",
         "revenue so far",
         "revenue in the end",
+        "expected",
         "ROAS",
     ];
-    let mut table = TextTable::new(&heads, is_terminal).right(&[2, 3, 4, 5, 6]);
+    let mut table = TextTable::new(&heads, is_terminal).right(&[2, 3, 4, 5, 6, 7]);
     for r in results {
         for (who, label, t) in [
             (r.tenant.as_str(), "with roasd", &r.truth),
@@ -414,16 +415,17 @@ fn report(
                 t.pipeline_value.to_string(),
                 t.revenue_seen.to_string(),
                 t.revenue_final.to_string(),
-                format!("{:.2}", roas(t.revenue_final, t.spend)),
+                t.revenue_expected.to_string(),
+                format!("{:.2}", roas(t.revenue_expected, t.spend)),
             ]);
         }
     }
     writeln!(out, "\n{}", table.render())?;
     writeln!(
         out,
-        "Pipeline: the value of the stages that deals from ads stand in. In the end: all clicks of\n\
-         the {} days followed to their sale; ROAS is taken on it. Left alone: the same market and\n\
-         seed with no budget touched.\n",
+        "Pipeline: the value of the stages that deals from ads stand in. In the end: all clicks of the\n\
+         {} days followed to their sale. Expected: the same without the luck of single deals; ROAS is\n\
+         taken on it. Left alone: the same market and seed with no budget touched.\n",
         args.days
     )?;
     let heads = [

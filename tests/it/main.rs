@@ -6,6 +6,7 @@
 mod advise;
 mod cli_store;
 mod config;
+mod demo_runs;
 mod layers;
 mod sandbox;
 mod store_conformance;
