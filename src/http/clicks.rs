@@ -10,7 +10,7 @@ use axum::body::Bytes;
 use axum::extract::{ConnectInfo, Path, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
-use governor::clock::{Clock as GovernorClock, Reference};
+use governor::clock::Clock as GovernorClock;
 use governor::middleware::NoOpMiddleware;
 use governor::nanos::Nanos;
 use governor::state::keyed::DashMapStateStore;
@@ -31,8 +31,17 @@ const BURST: u32 = 30;
 const FORGET_EVERY: u64 = 1_000;
 /// Words in a user agent that no visitor's browser has.
 const BOTS: &[&str] = &[
-    "bot", "crawler", "spider", "slurp", "facebookexternalhit", "headlesschrome", "curl/",
-    "wget/", "python-", "monitor", "preview",
+    "bot",
+    "crawler",
+    "spider",
+    "slurp",
+    "facebookexternalhit",
+    "headlesschrome",
+    "curl/",
+    "wget/",
+    "python-",
+    "monitor",
+    "preview",
 ];
 
 /// A report of a visit.
@@ -60,7 +69,7 @@ pub(super) async fn preflight(
     Path(tenant): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let entry = tenant_of(&state, &tenant)?.1;
+    let (_, entry) = tenant_of(&state, &tenant)?;
     let origin = allowed_origin(&entry, &headers)?;
     Ok(with_cors(StatusCode::NO_CONTENT.into_response(), origin))
 }
@@ -75,16 +84,21 @@ pub(super) async fn click(
 ) -> Result<Response, Problem> {
     let (tenant, entry) = tenant_of(&state, &tenant)?;
     let origin = allowed_origin(&entry, &headers)?;
-    let report: Report = serde_json::from_slice(&body).map_err(|error| {
-        Problem::new(StatusCode::BAD_REQUEST, format!("the report is not readable: {error}"))
-    })?;
-    let ip = visitor(peer.ip(), &headers);
-    let ip_hash = state.hasher.hash("ip", &ip.to_string());
+    let ip_hash = state
+        .hasher
+        .hash("ip", &visitor(peer.ip(), &headers).to_string());
     if !state.click_pace.allows(&ip_hash) {
-        return Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, "too many reports"));
+        let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, "too many reports");
+        return Err(problem.retry_after(60 / PER_MINUTE.max(1)));
     }
-    let user_agent =
-        headers.get(header::USER_AGENT).and_then(|v| v.to_str().ok()).unwrap_or("").to_owned();
+    let report: Report = serde_json::from_slice(&body).map_err(|error| {
+        let detail = format!("the report is not readable: {error}");
+        Problem::new(StatusCode::BAD_REQUEST, detail)
+    })?;
+    let user_agent = headers
+        .get(header::USER_AGENT)
+        .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
+        .unwrap_or_default();
     let visit = visit(&state, &tenant, &entry, report, ip_hash, &user_agent)?;
     let id = visit.id.clone();
     let lower = user_agent.to_lowercase();
@@ -93,7 +107,10 @@ pub(super) async fn click(
         recorded.map_err(|error| Problem::store(&error))?;
     }
     let answer = Json(serde_json::json!({ "visit_id": id.as_str() }));
-    Ok(with_cors((StatusCode::ACCEPTED, answer).into_response(), origin))
+    Ok(with_cors(
+        (StatusCode::ACCEPTED, answer).into_response(),
+        origin,
+    ))
 }
 
 fn visit(
@@ -119,7 +136,9 @@ fn visit(
         os: device.os,
         browser: device.browser,
     };
-    let fingerprint = facts.canonical().map(|text| state.hasher.hash("device", &text));
+    let fingerprint = facts
+        .canonical()
+        .map(|text| state.hasher.hash("device", &text));
     let agent = (!user_agent.is_empty()).then(|| state.hasher.hash("user_agent", user_agent));
     Ok(Visit {
         id,
@@ -139,7 +158,9 @@ fn page_visit_id(text: &str) -> Result<VisitId, Problem> {
         Problem::new(StatusCode::BAD_REQUEST, why)
     };
     let is_plain = (8..=64).contains(&text.len())
-        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
     if !is_plain {
         return Err(bad());
     }
@@ -152,28 +173,40 @@ fn mint(state: &HttpState, tenant: &TenantId) -> VisitId {
     // Keyed, so that a visitor cannot guess another's.
     let secret = state.hasher.hash("visit", &format!("{tenant}/{counter}"));
     let seed = u64::from_str_radix(secret.0.get(..16).unwrap_or("0"), 16).unwrap_or(counter);
-    Naming { seed, tenant, at: state.clock.now(), counter }.visit()
+    Naming {
+        seed,
+        tenant,
+        at: state.clock.now(),
+        counter,
+    }
+    .visit()
 }
 
 fn tenant_of(state: &HttpState, tenant: &str) -> Result<(TenantId, TenantHttp), Problem> {
-    let unknown = || Problem::new(StatusCode::NOT_FOUND, "there is nothing here");
-    let tenant = TenantId::new(tenant).map_err(|_| unknown())?;
+    let tenant = TenantId::new(tenant).map_err(|_| Problem::not_found())?;
     let tenants = state.tenants.load();
-    let entry = tenants.get(&tenant).cloned().ok_or_else(unknown)?;
+    let entry = tenants
+        .get(&tenant)
+        .cloned()
+        .ok_or_else(Problem::not_found)?;
     Ok((tenant, entry))
 }
 
 /// The page's origin, when it is one of the tenant's. Callers that are no page send none.
-fn allowed_origin(
-    entry: &TenantHttp,
-    headers: &HeaderMap,
-) -> Result<Option<HeaderValue>, Problem> {
-    let Some(origin) = headers.get(header::ORIGIN) else { return Ok(None) };
-    let known = origin.to_str().is_ok_and(|o| entry.click_origins.iter().any(|own| own == o));
+fn allowed_origin(entry: &TenantHttp, headers: &HeaderMap) -> Result<Option<HeaderValue>, Problem> {
+    let Some(origin) = headers.get(header::ORIGIN) else {
+        return Ok(None);
+    };
+    let known = origin
+        .to_str()
+        .is_ok_and(|o| entry.click_origins.iter().any(|own| own == o));
     if known {
         Ok(Some(origin.clone()))
     } else {
-        Err(Problem::new(StatusCode::FORBIDDEN, "this page may not report clicks here"))
+        Err(Problem::new(
+            StatusCode::FORBIDDEN,
+            "this page may not report clicks here",
+        ))
     }
 }
 
@@ -182,31 +215,45 @@ fn with_cors(mut response: Response, origin: Option<HeaderValue>) -> Response {
         let headers = response.headers_mut();
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
         headers.insert(header::VARY, HeaderValue::from_static("origin"));
-        headers
-            .insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("POST"));
+        headers.insert(
+            header::ACCESS_CONTROL_ALLOW_METHODS,
+            HeaderValue::from_static("POST"),
+        );
         headers.insert(
             header::ACCESS_CONTROL_ALLOW_HEADERS,
             HeaderValue::from_static("content-type"),
         );
-        headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("86400"));
+        headers.insert(
+            header::ACCESS_CONTROL_MAX_AGE,
+            HeaderValue::from_static("86400"),
+        );
     }
     response
 }
 
 /// Whom the request is from: behind a proxy on this machine, what the proxy says of its own peer
-/// (the last hop); what a visitor writes into the header before that is not believed.
+/// (the last hop); what a visitor writes into the header before that is never believed, also not
+/// when the last hop cannot be read.
 fn visitor(peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+    let peer = peer.to_canonical();
     if !peer.is_loopback() {
         return peer;
     }
-    headers
+    let last = headers
         .get_all("x-forwarded-for")
         .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .filter_map(|hop| hop.trim().parse().ok())
         .next_back()
-        .unwrap_or(peer)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.rsplit(',').next())
+        .map(str::trim);
+    last.and_then(address).map_or(peer, |ip| ip.to_canonical())
+}
+
+/// An address, with a port as some proxies write it or without.
+fn address(hop: &str) -> Option<IpAddr> {
+    let bare = hop.trim_start_matches('[').trim_end_matches(']');
+    let with_port = || hop.parse::<SocketAddr>().map(|address| address.ip());
+    bare.parse().or_else(|_| with_port()).ok()
 }
 
 /// Our clock as the limiter wants it.
@@ -235,11 +282,11 @@ impl Pace {
         let per_minute = NonZeroU32::new(PER_MINUTE).unwrap_or(NonZeroU32::MIN);
         let burst = NonZeroU32::new(BURST).unwrap_or(NonZeroU32::MIN);
         let quota = Quota::per_minute(per_minute).allow_burst(burst);
-        let limiter =
-            RateLimiter::new(quota, DashMapStateStore::default(), LimiterClock(clock));
-        // `Reference` is what makes the wrapped clock's instants comparable.
-        let _ = |a: Nanos, b: Nanos| Reference::saturating_sub(&a, b);
-        Self { limiter, seen: AtomicU64::new(0) }
+        let limiter = RateLimiter::new(quota, DashMapStateStore::default(), LimiterClock(clock));
+        Self {
+            limiter,
+            seen: AtomicU64::new(0),
+        }
     }
 
     fn allows(&self, ip: &KeyedHash) -> bool {
@@ -269,9 +316,20 @@ mod tests {
             ("127.0.0.1", "203.0.113.7", "203.0.113.7"),
             ("127.0.0.1", "1.1.1.1, 203.0.113.7", "203.0.113.7"),
             ("127.0.0.1", "nonsense", "127.0.0.1"),
+            ("127.0.0.1", "1.1.1.1, unknown", "127.0.0.1"),
+            ("127.0.0.1", "203.0.113.7:4711", "203.0.113.7"),
+            ("127.0.0.1", "[2001:db8::1]:4711", "2001:db8::1"),
+            ("127.0.0.1", "[2001:db8::1]", "2001:db8::1"),
+            ("::1", "2001:db8::1", "2001:db8::1"),
+            ("::ffff:127.0.0.1", "::ffff:203.0.113.7", "203.0.113.7"),
+            ("::ffff:198.51.100.1", "203.0.113.7", "198.51.100.1"),
             ("198.51.100.1", "203.0.113.7", "198.51.100.1"),
         ] {
-            assert_eq!(visitor(ip(peer), &forwarded(header)), ip(expected), "{header}");
+            assert_eq!(
+                visitor(ip(peer), &forwarded(header)),
+                ip(expected),
+                "{header}"
+            );
         }
     }
 

@@ -110,6 +110,8 @@ const RULES: &[Rule] = &[
             TELEMETRY,
             "store",
             "actors::handle",
+            // What names a delivery: the keys of its events.
+            "vendors::hubspot::events",
             "vendors::hubspot::signature",
             "vendors::meta::signature",
         ],
