@@ -125,8 +125,8 @@ fn visit(
         Some(text) => page_visit_id(&text)?,
         None => mint(state, tenant),
     };
-    let has_consent = report.consent.unwrap_or(false);
-    let may_recognise = has_consent || !entry.requires_consent;
+    // Where no consent is needed, silence is one; a visitor's no is a no everywhere.
+    let has_consent = report.consent.unwrap_or(!entry.requires_consent);
     let device = report.device.unwrap_or_default();
     let facts = DeviceFacts {
         screen: device.screen,
@@ -145,9 +145,9 @@ fn visit(
         at: state.clock.now(),
         ad: AdParameters::from_url(&report.url),
         has_consent,
-        fingerprint: fingerprint.filter(|_| may_recognise),
-        ip: Some(ip).filter(|_| may_recognise),
-        user_agent: agent.filter(|_| may_recognise),
+        fingerprint: fingerprint.filter(|_| has_consent),
+        ip: Some(ip).filter(|_| has_consent),
+        user_agent: agent.filter(|_| has_consent),
     })
 }
 

@@ -12,11 +12,12 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::{get, post};
+use tower_http::limit::RequestBodyLimitLayer;
 use tower_http::timeout::TimeoutLayer;
 use tower_http::trace::TraceLayer;
 use tracing::Span;
@@ -41,17 +42,17 @@ pub fn router(state: HttpState) -> Router {
         .route("/metrics", get(health::metrics))
         .route(
             "/webhooks/hubspot/{tenant}",
-            post(webhooks::for_tenant).layer(DefaultBodyLimit::max(WEBHOOK_BODY_MAX)),
+            post(webhooks::for_tenant).layer(RequestBodyLimitLayer::new(WEBHOOK_BODY_MAX)),
         )
         .route(
             "/webhooks/hubspot",
-            post(webhooks::for_portal).layer(DefaultBodyLimit::max(WEBHOOK_BODY_MAX)),
+            post(webhooks::for_portal).layer(RequestBodyLimitLayer::new(WEBHOOK_BODY_MAX)),
         )
         .route(
             "/t/{tenant}/click",
             post(clicks::click)
                 .options(clicks::preflight)
-                .layer(DefaultBodyLimit::max(CLICK_BODY_MAX)),
+                .layer(RequestBodyLimitLayer::new(CLICK_BODY_MAX)),
         )
         .fallback(|| async { Problem::not_found() })
         .layer(middleware::from_fn_with_state(state.clone(), under_a_hold))

@@ -55,7 +55,7 @@ pub struct TenantHttp {
     pub ad_account: AdAccountId,
     /// How long it may be down before health says so by its status.
     pub health_grace: SignedDuration,
-    /// Whether devices are hashed only with consent.
+    /// Whether devices are hashed only with consent; else silence counts as one, a no never does.
     pub requires_consent: bool,
 }
 

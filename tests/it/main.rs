@@ -4,6 +4,7 @@
 #![cfg(test)]
 
 mod config;
+mod http_api;
 mod layers;
 mod systemd;
 mod vendor_errors;
