@@ -5,8 +5,8 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicU64;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -22,9 +22,7 @@ use crate::config::{self, Config, Tenant};
 use crate::domain::attribution::AttributionRules;
 use crate::domain::fx::FxTable;
 use crate::domain::ids::TenantId;
-use crate::domain::policy::{
-    IgnoranceJoin, KillRule, Mode, Policy, PolicyParams, RoasdPolicy,
-};
+use crate::domain::policy::{IgnoranceJoin, KillRule, Mode, Policy, PolicyParams, RoasdPolicy};
 use crate::domain::stages::StageTable;
 use crate::domain::time::{self, SignedDuration};
 use crate::store::Store;
@@ -32,10 +30,10 @@ use crate::store::gate::GateRow;
 use crate::store::models::ModelVersion;
 use crate::vendors::embedder::Embedder;
 use crate::vendors::embedder::lexical::Lexical;
+use crate::vendors::hubspot::ClickProperties;
 use crate::vendors::hubspot::HubSpot;
 use crate::vendors::hubspot::client::{HubSpotClient, HubSpotClientConfig};
 use crate::vendors::hubspot::limits::PortalLimits;
-use crate::vendors::hubspot::ClickProperties;
 use crate::vendors::meta::client::{MetaClient, MetaClientConfig};
 use crate::vendors::meta::throttle::{GateConfig, MetaGate};
 use crate::vendors::meta::usage::AccessTier;
@@ -48,8 +46,10 @@ pub fn installation_seed(config: &Config) -> anyhow::Result<u64> {
     use secrecy::ExposeSecret as _;
     use sha2::Digest as _;
     let key = hash_key(config, &data_dir(config)?)?;
-    let digest =
-        sha2::Sha256::new().chain_update("seed").chain_update(key.expose_secret()).finalize();
+    let digest = sha2::Sha256::new()
+        .chain_update("seed")
+        .chain_update(key.expose_secret())
+        .finalize();
     let mut first = [0; 8];
     first.copy_from_slice(&digest[..8]);
     Ok(u64::from_be_bytes(first))
@@ -103,7 +103,10 @@ pub fn data_dir(config: &Config) -> anyhow::Result<PathBuf> {
 pub fn database_url(config: &Config) -> String {
     match &config.daemon.database_url {
         Some(url) => url.0.expose().to_owned(),
-        None => format!("sqlite://{}", config.daemon.data_dir.join("roasd.db").display()),
+        None => format!(
+            "sqlite://{}",
+            config.daemon.data_dir.join("roasd.db").display()
+        ),
     }
 }
 
@@ -123,8 +126,9 @@ impl Daemon {
         let hold = clock.hold();
         let dir = data_dir(&config)?;
         // The address first: a second daemon on one database is told so before it touches it.
-        let listener =
-            tokio::net::TcpListener::bind(config.daemon.listen).await.with_context(|| {
+        let listener = tokio::net::TcpListener::bind(config.daemon.listen)
+            .await
+            .with_context(|| {
                 format!(
                     "{} cannot be listened on; is another roasd running? else change \
                      daemon.listen",
@@ -143,7 +147,7 @@ impl Daemon {
             clock: clock.clone(),
             gate,
             http,
-            embedder: Arc::new(Lexical::default()),
+            embedder: Arc::new(Lexical),
             policy: policy.clone(),
             seed,
         };
@@ -181,8 +185,16 @@ impl Daemon {
             tree: Arc::new(handle.clone()),
             tenants: http_tenants.clone(),
             hash_key,
-            public_url: config.daemon.public_url.as_ref().map(|url| url.as_str().to_owned()),
-            client_secret: config.hubspot.client_secret.as_ref().map(|s| s.value().clone()),
+            public_url: config
+                .daemon
+                .public_url
+                .as_ref()
+                .map(|url| url.as_str().to_owned()),
+            client_secret: config
+                .hubspot
+                .client_secret
+                .as_ref()
+                .map(|s| s.value().clone()),
             gate: gate_probe(shared.gate.clone()),
             pause_file: pause_file_probe(dir.join(PAUSE_FILE)),
             metrics,
@@ -246,8 +258,12 @@ impl Daemon {
         } else {
             new.tenants.keys().cloned().collect()
         };
-        let mut concerned: Vec<&TenantId> =
-            changes.tenants_added.iter().chain(&changes.tenants_changed).chain(&all).collect();
+        let mut concerned: Vec<&TenantId> = changes
+            .tenants_added
+            .iter()
+            .chain(&changes.tenants_changed)
+            .chain(&all)
+            .collect();
         concerned.sort();
         concerned.dedup();
         for id in concerned {
@@ -261,10 +277,12 @@ impl Daemon {
             .cast(RootMsg::Reload(reload, self.shared.clock.hold()))
             .context("the actors have ended")?;
         tracing::info!(
-            added = changes.tenants_added.len(), changed = changes.tenants_changed.len(),
+            added = changes.tenants_added.len(),
+            changed = changes.tenants_changed.len(),
             removed = changes.tenants_removed.len(),
             "the configuration was read anew: {} tenants added, {} changed, {} removed",
-            changes.tenants_added.len(), changes.tenants_changed.len(),
+            changes.tenants_added.len(),
+            changes.tenants_changed.len(),
             changes.tenants_removed.len()
         );
         self.config.store(Arc::new(new));
@@ -294,7 +312,12 @@ impl Daemon {
 
 impl Shared {
     async fn save_gate(&self) -> Result<(), crate::store::StoreError> {
-        self.store.save_gate(&crate::actors::context::gate_rows(&self.gate, self.clock.now())).await
+        self.store
+            .save_gate(&crate::actors::context::gate_rows(
+                &self.gate,
+                self.clock.now(),
+            ))
+            .await
     }
 
     async fn context(&self, config: &Config, tenant: &Tenant) -> anyhow::Result<Arc<Context>> {
@@ -326,7 +349,9 @@ impl Shared {
         )
         .with_context(|| format!("tenants.{}.meta cannot be used", tenant.id))?;
         let hubspot = hubspot_client(config, tenant, self)?;
-        self.store.ensure_tenant(&tenant.id, &settings.name, self.clock.now()).await?;
+        self.store
+            .ensure_tenant(&tenant.id, &settings.name, self.clock.now())
+            .await?;
         self.store
             .record_stage_values(&tenant.id, settings.stages.all(), self.clock.now())
             .await?;
@@ -355,7 +380,9 @@ fn hubspot_client(
     tenant: &Tenant,
     shared: &Shared,
 ) -> anyhow::Result<Option<Arc<dyn HubSpot>>> {
-    let Some(hubspot) = &tenant.settings.hubspot else { return Ok(None) };
+    let Some(hubspot) = &tenant.settings.hubspot else {
+        return Ok(None);
+    };
     let client = HubSpotClient::new(
         HubSpotClientConfig {
             base_url: config.hubspot.base_url.as_str().to_owned(),
@@ -414,7 +441,9 @@ fn gate_probe(gate: Arc<MetaGate>) -> crate::http::GateProbe {
                 AccessTier::Development => "development",
                 AccessTier::Full => "standard",
             },
-            closed: room.cool_down.map(|c| format!("until {:.0}: {}", c.until, c.reason)),
+            closed: room
+                .cool_down
+                .map(|c| format!("until {:.0}: {}", c.until, c.reason)),
         }
     })
 }
@@ -458,7 +487,11 @@ fn http_tenants(config: &Config) -> BTreeMap<TenantId, crate::http::TenantHttp> 
 /// When stages or rates do not fit together.
 pub fn tenant_settings(config: &Config, tenant: &Tenant) -> anyhow::Result<TenantSettings> {
     let settings = &tenant.settings;
-    let stages = tenant.stages.iter().map(|stage| stage.value.clone()).collect();
+    let stages = tenant
+        .stages
+        .iter()
+        .map(|stage| stage.value.clone())
+        .collect();
     let mut fx = FxTable::new(settings.currency).with_company_currency(&tenant.crm_currency());
     for (code, rate) in &settings.fx {
         fx = fx.with_rate(code, &rate.to_string())?;
@@ -498,7 +531,11 @@ pub fn tenant_settings(config: &Config, tenant: &Tenant) -> anyhow::Result<Tenan
             decide_every: settings.schedule.decide_every,
             executor_poll: settings.schedule.executor_poll,
         },
-        app_id: settings.meta.app_id.clone().or_else(|| config.meta.app_id.clone()),
+        app_id: settings
+            .meta
+            .app_id
+            .clone()
+            .or_else(|| config.meta.app_id.clone()),
     })
 }
 
@@ -582,9 +619,7 @@ fn hash_key(config: &Config, dir: &Path) -> anyhow::Result<SecretString> {
                 .with_context(|| format!("{} cannot be written", path.display()))?;
             Ok(SecretString::from(key))
         }
-        Err(error) => {
-            Err(error).with_context(|| format!("{} cannot be read", path.display()))
-        }
+        Err(error) => Err(error).with_context(|| format!("{} cannot be read", path.display())),
     }
 }
 
@@ -600,8 +635,11 @@ fn random_bytes() -> anyhow::Result<[u8; 32]> {
 fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
     use std::io::Write as _;
     use std::os::unix::fs::OpenOptionsExt as _;
-    let mut file =
-        std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    let mut file = std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()
 }
@@ -609,9 +647,10 @@ fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
 /// `ROASD_REHEARSE_PANIC=tenant/stage@from..to`: a panic on cue, heeded only where every vendor is
 /// a sandbox on this machine.
 fn rehearsed_panic(config: &Config, tenant: &TenantId) -> Option<RehearsedPanic> {
-    let is_rehearsal =
-        config.meta.base_url.is_loopback() && config.hubspot.base_url.is_loopback();
-    let cue = std::env::var("ROASD_REHEARSE_PANIC").ok().filter(|_| is_rehearsal)?;
+    let is_rehearsal = config.meta.base_url.is_loopback() && config.hubspot.base_url.is_loopback();
+    let cue = std::env::var("ROASD_REHEARSE_PANIC")
+        .ok()
+        .filter(|_| is_rehearsal)?;
     let (who, looks) = cue.split_once('@')?;
     let (of, stage) = who.split_once('/')?;
     let stage = Stage::ALL.into_iter().find(|s| s.as_str() == stage)?;

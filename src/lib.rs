@@ -10,6 +10,7 @@ pub mod config;
 pub mod daemon;
 pub mod domain;
 pub mod http;
+pub mod import;
 pub mod index;
 pub mod sandbox;
 pub mod store;

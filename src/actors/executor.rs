@@ -36,6 +36,8 @@ const READ_BACKS: u32 = 3;
 const READ_BACK_WAIT: SignedDuration = time::seconds(20);
 /// Attempts after which a change that keeps failing is given up.
 const ATTEMPTS_MAX: i64 = 3;
+/// A permit older than this is taken anew before judging: it is good for a minute.
+const PERMIT_AGE: SignedDuration = time::seconds(20);
 /// Meta locks a budget for an hour after four changes.
 const LOCKED: SignedDuration = time::hours(1);
 /// The wait before another try after weather.
@@ -167,9 +169,14 @@ impl ExecutorWork {
         // Permits first, the write's before the read's, so that nothing waits between judging and
         // calling but the answer to the read itself.
         let permits = async {
-            let write = self.context.permit(write).await?;
-            let read = self.context.permit(read).await?;
-            Ok::<_, VendorError>((write, read))
+            let mut write_permit = self.context.permit(write).await?;
+            let read_permit = self.context.permit(read).await?;
+            // While the read waited its turn the write's permit may have aged.
+            let clock = &self.context.clock;
+            if time::between(write_permit.made_at(), clock.wall()) > PERMIT_AGE {
+                write_permit = self.context.permit(write).await?;
+            }
+            Ok::<_, VendorError>((write_permit, read_permit))
         };
         let (write_permit, read_permit) = match permits.await {
             Ok(permits) => permits,

@@ -6,11 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use ractor::ActorRef;
 
 use super::root::RootMsg;
+pub use super::stage::Stage;
 use crate::clock::Clock;
 use crate::domain::ids::TenantId;
 use crate::domain::time::Timestamp;
-
-pub use super::stage::Stage;
 
 /// What is known of one stage's health.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -290,7 +290,6 @@ impl RootState {
                     &self.clock,
                     time::add(now, delay),
                     format!("{id}/respawn"),
-                    self.clock.hold(),
                     move |hold| {
                         let _ = myself.cast(RootMsg::Respawn(tenant, hold));
                     },
@@ -350,15 +349,9 @@ impl RootState {
     fn arm_look(&mut self, myself: &ActorRef<RootMsg>) {
         let myself = myself.clone();
         let at = time::add(self.clock.now(), self.look_every);
-        let timer = wake_at(
-            &self.clock,
-            at,
-            "root".to_owned(),
-            self.clock.hold(),
-            move |hold| {
-                let _ = myself.cast(RootMsg::Look(hold));
-            },
-        );
+        let timer = wake_at(&self.clock, at, "root".to_owned(), move |hold| {
+            let _ = myself.cast(RootMsg::Look(hold));
+        });
         self.timers.retain(|timer| !timer.is_finished());
         self.timers.push(timer);
     }

@@ -1,8 +1,12 @@
 //! The words between a tenant and its stages, and the one shell that every stage runs in.
 //!
-//! A stage is told to look ([`StageMsg::Nudge`]) or wakes by its own timer; it does all the work it
-//! finds in the store, says how far it got, and arms its timer again. What it must not forget is in
-//! the store, so a stage that is killed and started again has lost nothing but time.
+//! A stage is told to look; it does all the work it finds in the store, says how far it got, and
+//! arms its timer again. What it must not forget is in the store, so a stage that is killed and
+//! started again has lost nothing but time.
+//!
+//! The timer, too, tells the tenant and not the stage: so a stage has at most one message to answer
+//! at any time. A second one would wait in the mailbox with its hold while the stage sleeps out a
+//! limit, and stepped time would stand still for ever.
 
 use std::fmt;
 use std::sync::Arc;
@@ -64,9 +68,16 @@ impl fmt::Display for Stage {
 #[derive(Debug)]
 pub enum StageMsg {
     /// Look again.
-    Nudge(Hold),
+    Look(Cause, Hold),
+}
+
+/// Why a stage looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Cause {
     /// The stage's own timer.
-    Tick(Hold),
+    Timer,
+    /// Another stage, or the outside, has something for it.
+    Nudge,
 }
 
 /// How far a stage got.
@@ -89,8 +100,8 @@ pub struct StageReport {
     pub stage: Stage,
     /// How far it got.
     pub progress: Progress,
-    /// Whether this answers a nudge (and not the stage's own timer).
-    pub was_nudged: bool,
+    /// Why it looked.
+    pub cause: Cause,
     /// Keeps stepped time still until the tenant has passed the word on.
     pub hold: Hold,
 }
@@ -143,7 +154,7 @@ impl Actor for StageActor {
 
     async fn pre_start(
         &self,
-        myself: ActorRef<StageMsg>,
+        _myself: ActorRef<StageMsg>,
         args: StageArgs,
     ) -> Result<StageState, ActorProcessingErr> {
         let StageArgs {
@@ -152,7 +163,8 @@ impl Actor for StageActor {
             tenant,
             hold,
         } = args;
-        let timer = arm(&context, work.as_ref(), &myself, hold);
+        let timer = arm(&context, work.as_ref(), &tenant);
+        drop(hold);
         Ok(StageState {
             context,
             work,
@@ -163,14 +175,11 @@ impl Actor for StageActor {
 
     async fn handle(
         &self,
-        myself: ActorRef<StageMsg>,
+        _myself: ActorRef<StageMsg>,
         message: StageMsg,
         state: &mut StageState,
     ) -> Result<(), ActorProcessingErr> {
-        let (was_nudged, hold) = match message {
-            StageMsg::Nudge(hold) => (true, hold),
-            StageMsg::Tick(hold) => (false, hold),
-        };
+        let StageMsg::Look(cause, hold) = message;
         let stage = state.work.stage();
         let started = state.context.clock.now();
         state.context.rehearse_panic(stage);
@@ -200,13 +209,12 @@ impl Actor for StageActor {
                 tracing::warn!(tenant.id = %tenant, stage = %stage, %error, "the run of {stage} was not recorded");
             }
         }
-        if !was_nudged {
-            state.timer = arm(&state.context, state.work.as_ref(), &myself, hold.clone());
-        }
+        state.timer.abort();
+        state.timer = arm(&state.context, state.work.as_ref(), &state.tenant);
         let report = StageReport {
             stage,
             progress,
-            was_nudged,
+            cause,
             hold,
         };
         // A tenant that is gone takes this stage with it.
@@ -233,31 +241,27 @@ impl Drop for StageState {
 fn arm(
     context: &Context,
     work: &dyn Work,
-    myself: &ActorRef<StageMsg>,
-    hold: Hold,
+    tenant: &ActorRef<TenantMsg>,
 ) -> tokio::task::JoinHandle<()> {
-    let key = format!("{}/{}", context.tenant.id, work.stage());
-    let myself = myself.clone();
-    wake_at(&context.clock, work.next_tick(), key, hold, move |hold| {
-        let _ = myself.cast(StageMsg::Tick(hold));
+    let stage = work.stage();
+    let key = format!("{}/{stage}", context.tenant.id);
+    let tenant = tenant.clone();
+    wake_at(&context.clock, work.next_tick(), key, move |hold| {
+        let _ = tenant.cast(TenantMsg::Timer(stage, hold));
     })
 }
 
-/// Calls `then` at `at` on `clock`, handing on `hold`; the task may be aborted.
+/// Calls `then` at `at` on `clock`, under a hold that it hands on. The task may be aborted.
 pub fn wake_at(
     clock: &Arc<dyn Clock>,
     at: Timestamp,
     key: String,
-    hold: Hold,
     then: impl FnOnce(Hold) + Send + 'static,
 ) -> tokio::task::JoinHandle<()> {
     let clock = clock.clone();
-    // The hold that came with the message may be nothing (a message from outside): a sleeper
-    // needs one of its own.
-    let own = clock.hold();
-    drop(hold);
+    let hold = clock.hold();
     tokio::spawn(async move {
         clock.sleep_until(at, &key).await;
-        then(own);
+        then(hold);
     })
 }

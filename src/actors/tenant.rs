@@ -1,8 +1,8 @@
 //! One tenant: starts its stages, passes the word from one to the next, and starts a failed one
 //! again. The order of the stages lives here alone.
 //!
-//! At most one nudge per stage is outstanding; a second one is remembered and sent when the first
-//! is answered, so mailboxes cannot grow.
+//! A stage has at most one message to answer; another one is remembered and sent when the first is
+//! answered, so mailboxes cannot grow.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use rand_chacha::ChaCha12Rng;
 use super::context::Context;
 use super::handle::HealthBoard;
 use super::restart::{Failures, RestartPolicy, Verdict};
-use super::stage::{Progress, Stage, StageActor, StageArgs, StageMsg, StageReport, wake_at};
+use super::stage::{Cause, Progress, Stage, StageActor, StageArgs, StageMsg, StageReport, wake_at};
 use super::{attribution, executor, optimizer, sync, winners};
 use crate::clock::Hold;
 use crate::domain::time;
@@ -26,6 +26,8 @@ pub enum TenantMsg {
     Intake(Hold),
     /// A stage has looked.
     Report(StageReport),
+    /// A stage's own timer.
+    Timer(Stage, Hold),
     /// The wait after a failure is over.
     Respawn(Stage, Hold),
 }
@@ -45,8 +47,8 @@ pub struct TenantArgs {
 struct Child {
     actor: Option<ActorRef<StageMsg>>,
     failures: Failures,
-    is_nudged: bool,
-    is_nudged_again: bool,
+    is_busy: bool,
+    again: Option<Cause>,
 }
 
 /// The tenant's state.
@@ -88,8 +90,8 @@ impl Actor for TenantActor {
             let child = Child {
                 actor: None,
                 failures: Failures::new(RestartPolicy::STAGE),
-                is_nudged: false,
-                is_nudged_again: false,
+                is_busy: false,
+                again: None,
             };
             state.children.insert(stage, child);
         }
@@ -116,7 +118,8 @@ impl Actor for TenantActor {
         state: &mut TenantState,
     ) -> Result<(), ActorProcessingErr> {
         match message {
-            TenantMsg::Intake(hold) => state.nudge(Stage::Attribution, hold),
+            TenantMsg::Intake(hold) => state.tell(Stage::Attribution, Cause::Nudge, hold),
+            TenantMsg::Timer(stage, hold) => state.tell(stage, Cause::Timer, hold),
             TenantMsg::Report(report) => state.pass_on(report),
             TenantMsg::Respawn(stage, hold) => {
                 if let Err(error) = state.spawn(stage, &myself, hold).await {
@@ -209,8 +212,8 @@ impl TenantState {
             StageActor::spawn_linked(None, StageActor, args, myself.get_cell()).await?;
         if let Some(child) = self.children.get_mut(&stage) {
             child.actor = Some(actor);
-            child.is_nudged = false;
-            child.is_nudged_again = false;
+            child.is_busy = false;
+            child.again = None;
         }
         self.board
             .update_stage(&self.context.tenant.id, stage, |health| {
@@ -232,16 +235,20 @@ impl TenantState {
             .map(|(stage, _)| *stage)
     }
 
-    fn nudge(&mut self, stage: Stage, hold: Hold) {
+    fn tell(&mut self, stage: Stage, cause: Cause, hold: Hold) {
         let Some(child) = self.children.get_mut(&stage) else {
             return;
         };
-        if child.is_nudged {
-            child.is_nudged_again = true;
+        if child.is_busy {
+            child.again = child.again.max(Some(cause));
         } else if let Some(actor) = &child.actor {
-            child.is_nudged = actor.cast(StageMsg::Nudge(hold)).is_ok();
+            child.is_busy = actor.cast(StageMsg::Look(cause, hold)).is_ok();
         }
         // A stage that is down looks by itself when it is back.
+    }
+
+    fn nudge(&mut self, stage: Stage, hold: Hold) {
+        self.tell(stage, Cause::Nudge, hold);
     }
 
     /// sync → attribution → winners → optimizer → executor; attribution may ask for a sync first.
@@ -249,7 +256,7 @@ impl TenantState {
         let StageReport {
             stage,
             progress,
-            was_nudged,
+            cause,
             hold,
         } = report;
         let now = self.context.clock.now();
@@ -268,17 +275,17 @@ impl TenantState {
                     }
                 }
             });
-        if was_nudged && let Some(child) = self.children.get_mut(&stage) {
-            child.is_nudged = false;
-            if std::mem::take(&mut child.is_nudged_again) {
-                self.nudge(stage, hold.clone());
+        if let Some(child) = self.children.get_mut(&stage) {
+            child.is_busy = false;
+            if let Some(cause) = child.again.take() {
+                self.tell(stage, cause, hold.clone());
             }
         }
         match (stage, progress) {
             (Stage::Sync, Progress::Advanced) => self.nudge(Stage::Attribution, hold),
             (Stage::Attribution, Progress::NeedsSync) => self.nudge(Stage::Sync, hold),
             (Stage::Attribution, Progress::Advanced) => self.nudge(Stage::Winners, hold),
-            (Stage::Winners, Progress::Advanced | Progress::Idle) if was_nudged => {
+            (Stage::Winners, Progress::Advanced | Progress::Idle) if cause == Cause::Nudge => {
                 self.nudge(Stage::Optimizer, hold);
             }
             (Stage::Optimizer, Progress::Advanced) => self.nudge(Stage::Executor, hold),
@@ -321,13 +328,11 @@ impl TenantState {
                 );
                 let myself = myself.clone();
                 let at = time::add(now, delay);
-                let hold = self.context.clock.hold();
                 self.timers.retain(|timer| !timer.is_finished());
                 self.timers.push(wake_at(
                     &self.context.clock,
                     at,
                     format!("{tenant}/{stage}/respawn"),
-                    hold,
                     move |hold| {
                         let _ = myself.cast(TenantMsg::Respawn(stage, hold));
                     },

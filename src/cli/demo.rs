@@ -72,7 +72,10 @@ const DONE: &str = "done";
 pub async fn run(args: &DemoArgs, out: &mut (dyn Write + Send)) -> anyhow::Result<Exit> {
     let dir = &args.dir;
     let log = if args.verbose { "info" } else { "error" };
-    let options = LogOptions { filter: log.to_owned(), format: LogFormat::Auto };
+    let options = LogOptions {
+        filter: log.to_owned(),
+        format: LogFormat::Auto,
+    };
     crate::telemetry::init_logging(&options)?;
     begin(dir)?;
     let mut vendors = SandboxConfig::demo(dir, args.seed);
@@ -132,9 +135,14 @@ fn begin(dir: &Path) -> anyhow::Result<()> {
     std::fs::create_dir_all(dir)
         .with_context(|| format!("{} cannot be made; name another --dir", dir.display()))?;
     if dir.join(DONE).exists() {
-        for name in
-            [DONE, "journal.jsonl", "roasd.db", "roasd.db-wal", "roasd.db-shm", "config.toml"]
-        {
+        for name in [
+            DONE,
+            "journal.jsonl",
+            "roasd.db",
+            "roasd.db-wal",
+            "roasd.db-shm",
+            "config.toml",
+        ] {
             match std::fs::remove_file(dir.join(name)) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                     return Err(error).with_context(|| format!("{name} cannot be removed"));
@@ -188,11 +196,7 @@ fn progress_bar(args: &DemoArgs, start: Timestamp, from: Timestamp) -> indicatif
 ///
 /// # Errors
 /// When a file cannot be written.
-pub fn write_config(
-    dir: &Path,
-    sandbox: &Sandbox,
-    settings: &Settings,
-) -> anyhow::Result<PathBuf> {
+pub fn write_config(dir: &Path, sandbox: &Sandbox, settings: &Settings) -> anyhow::Result<PathBuf> {
     let vendors = sandbox.config();
     let dir = std::path::absolute(dir)?;
     let secrets = dir.join("secrets");
@@ -268,7 +272,7 @@ fn tenant_config(
          meta = {{ ad_account = \"{}\", access_token = {meta} }}\n\
          hubspot = {{ portal_id = {}, access_token = {hubspot}, pipelines = [\"{}\"] }}\n\
          budget = {{ daily_cap = \"{}\" }}\n\
-         schedule = {{ executor_poll = \"{}s\" }}\n\
+         schedule = {{ sync_every = \"2h\", executor_poll = \"{}s\" }}\n\
          [tenants.{id}.rules]\nsales_cycle_days = {:?}\n\
          [tenants.{id}.stages]",
         spec.ad_account,
@@ -284,7 +288,11 @@ fn tenant_config(
             "{} = {{ value = \"{}\", confidence = {}, hubspot_stage = \"{}\" }}",
             stage.name,
             Money::from_minor(stage.value_minor, currency).to_decimal(),
-            if stage.is_closed { "1.0" } else { stage.probability },
+            if stage.is_closed {
+                "1.0"
+            } else {
+                stage.probability
+            },
             stage.hubspot_stage,
         )?;
     }
@@ -316,7 +324,12 @@ async fn result(
     let truth = sandbox.truth(id, end).with_context(lost)?;
     let alone = sandbox.baseline(id, end).with_context(lost)?;
     let counts = store.change_counts(id).await?;
-    let count = |state| counts.iter().find(|(s, _)| *s == state).map_or(0, |(_, n)| *n);
+    let count = |state| {
+        counts
+            .iter()
+            .find(|(s, _)| *s == state)
+            .map_or(0, |(_, n)| *n)
+    };
     let mut held = std::collections::BTreeMap::new();
     let mut after = 0;
     loop {
@@ -335,10 +348,17 @@ async fn result(
     held.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
     let by_layer = store.deals_by_layer(id, Timestamp::MIN).await?;
     let of = |method| {
-        by_layer.by_method.iter().find(|(m, _)| *m == method).map_or(0, |(_, count)| *count)
+        by_layer
+            .by_method
+            .iter()
+            .find(|(m, _)| *m == method)
+            .map_or(0, |(_, count)| *count)
     };
     let decisions = store.latest_decisions(id).await?;
-    let telling = decisions.iter().find(|d| d.action != "hold").or(decisions.first());
+    let telling = decisions
+        .iter()
+        .find(|d| d.action != "hold")
+        .or(decisions.first());
     Ok(TenantResult {
         tenant: id.clone(),
         truth,
@@ -358,7 +378,11 @@ async fn result(
 
 fn roas(revenue: Money, spend: Money) -> f64 {
     let spend = spend.to_f64();
-    if spend > 0.0 { revenue.to_f64() / spend } else { 0.0 }
+    if spend > 0.0 {
+        revenue.to_f64() / spend
+    } else {
+        0.0
+    }
 }
 
 fn report(
@@ -368,12 +392,22 @@ fn report(
     out: &mut (dyn Write + Send),
 ) -> std::io::Result<()> {
     let is_terminal = std::io::stdout().is_terminal();
-    let heads = ["tenant", "", "spend", "pipeline", "revenue so far", "revenue in the end", "ROAS"];
-    let mut table = TextTable::new(&heads, is_terminal).right(&[2, 3, 4, 5, 6]);
+    let heads = [
+        "tenant",
+        "",
+        "spend",
+        "pipeline",
+        "revenue so far",
+        "revenue in the end",
+        "expected",
+        "ROAS",
+    ];
+    let mut table = TextTable::new(&heads, is_terminal).right(&[2, 3, 4, 5, 6, 7]);
     for r in results {
-        for (who, label, t) in
-            [(r.tenant.as_str(), "with roasd", &r.truth), ("", "left alone", &r.alone)]
-        {
+        for (who, label, t) in [
+            (r.tenant.as_str(), "with roasd", &r.truth),
+            ("", "left alone", &r.alone),
+        ] {
             table.row([
                 who.to_owned(),
                 label.to_owned(),
@@ -381,28 +415,52 @@ fn report(
                 t.pipeline_value.to_string(),
                 t.revenue_seen.to_string(),
                 t.revenue_final.to_string(),
-                format!("{:.2}", roas(t.revenue_final, t.spend)),
+                t.revenue_expected.to_string(),
+                format!("{:.2}", roas(t.revenue_expected, t.spend)),
             ]);
         }
     }
     writeln!(out, "\n{}", table.render())?;
     writeln!(
         out,
-        "Pipeline: the value of the stages that deals from ads stand in. In the end: all clicks of\n\
-         the {} days followed to their sale; ROAS is taken on it. Left alone: the same market and\n\
-         seed with no budget touched.\n",
+        "Pipeline: the value of the stages that deals from ads stand in. In the end: all clicks of the\n\
+         {} days followed to their sale. Expected: the same without the luck of single deals; ROAS is\n\
+         taken on it. Left alone: the same market and seed with no budget touched.\n",
         args.days
     )?;
-    let heads = ["tenant", "executed", "waiting for approval", "held back, by guard"];
+    let heads = [
+        "tenant",
+        "executed",
+        "waiting for approval",
+        "held back, by guard",
+    ];
     let mut table = TextTable::new(&heads, is_terminal).right(&[1, 2]);
     for r in results {
-        let held: Vec<String> =
-            r.held.iter().map(|(rule, count)| format!("{rule} {count}")).collect();
-        let held = if held.is_empty() { "none".to_owned() } else { held.join(", ") };
-        table.row([r.tenant.to_string(), r.executed.to_string(), r.waiting.to_string(), held]);
+        let held: Vec<String> = r
+            .held
+            .iter()
+            .map(|(rule, count)| format!("{rule} {count}"))
+            .collect();
+        let held = if held.is_empty() {
+            "none".to_owned()
+        } else {
+            held.join(", ")
+        };
+        table.row([
+            r.tenant.to_string(),
+            r.executed.to_string(),
+            r.waiting.to_string(),
+            held,
+        ]);
     }
     writeln!(out, "Changes to the ad accounts\n{}\n", table.render())?;
-    let heads = ["tenant", "url_param", "fingerprint", "probabilistic", "unattributed"];
+    let heads = [
+        "tenant",
+        "url_param",
+        "fingerprint",
+        "probabilistic",
+        "unattributed",
+    ];
     let mut table = TextTable::new(&heads, is_terminal).right(&[1, 2, 3, 4]);
     for r in results {
         let mut row = vec![r.tenant.to_string()];
@@ -438,10 +496,16 @@ fn json(args: &DemoArgs, results: &[TenantResult]) -> serde_json::Value {
     let tenants: serde_json::Map<_, _> = results
         .iter()
         .map(|r| {
-            let layers: serde_json::Map<_, _> =
-                r.layers.iter().map(|(k, n)| ((*k).to_owned(), (*n).into())).collect();
-            let held: serde_json::Map<_, _> =
-                r.held.iter().map(|(k, n)| (k.clone(), (*n).into())).collect();
+            let layers: serde_json::Map<_, _> = r
+                .layers
+                .iter()
+                .map(|(k, n)| ((*k).to_owned(), (*n).into()))
+                .collect();
+            let held: serde_json::Map<_, _> = r
+                .held
+                .iter()
+                .map(|(k, n)| (k.clone(), (*n).into()))
+                .collect();
             let value = serde_json::json!({
                 "with_roasd": totals(&r.truth),
                 "left_alone": totals(&r.alone),

@@ -1,16 +1,28 @@
 //! The commands, one file each, and what they share.
 
+pub mod advise;
+pub mod audit;
+pub mod changes;
 pub mod check;
+pub mod context;
 pub mod demo;
+pub mod explain;
+pub mod migrate;
+pub mod pause;
+pub mod quarantine;
 pub mod run;
 pub mod sandbox;
+pub mod status;
 pub mod table;
 
-use std::io::Write;
+use std::io::{IsTerminal as _, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+pub use context::CliContext;
+
+use crate::config::Environment;
 
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +54,13 @@ struct Args {
     /// The configuration; else ./config.toml, then /etc/roasd/config.toml.
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Print JSON for programs instead of text for people.
+    #[arg(long, global = true)]
+    json: bool,
+    /// Open this database and read no configuration: `roasd --database FILE pause` works while the
+    /// configuration is broken.
+    #[arg(long, global = true, value_name = "FILE", conflicts_with = "config")]
+    database: Option<String>,
     #[command(subcommand)]
     command: Command,
 }
@@ -56,6 +75,40 @@ enum Command {
     Sandbox(sandbox::SandboxArgs),
     /// Validate the configuration and show what it means.
     Check(check::CheckArgs),
+    /// Show how each tenant stands and what to do next.
+    ///
+    /// Example:  roasd status acme
+    Status(status::StatusArgs),
+    /// List, show, approve, reject and undo changes to ad accounts.
+    ///
+    /// Example:  roasd changes list
+    Changes(changes::ChangesArgs),
+    /// Explain a decision: why, from what numbers, and what became of it.
+    ///
+    /// Example:  roasd explain 0199c4a1
+    Explain(explain::ExplainArgs),
+    /// Prove that the audit log is whole, or hand it out.
+    ///
+    /// Example:  roasd audit verify
+    Audit(audit::AuditArgs),
+    /// Stop all changes at once, of one tenant or of the whole daemon; survives restarts.
+    ///
+    /// Example:  roasd pause acme --reason "the landing page is down"
+    Pause(pause::PauseArgs),
+    /// End a pause, or the parking of a tenant whose actors failed too often.
+    ///
+    /// Example:  roasd resume acme
+    Resume(pause::ResumeArgs),
+    /// Look at deliveries that could not be read; try them again or drop them.
+    ///
+    /// Example:  roasd quarantine list
+    Quarantine(quarantine::QuarantineArgs),
+    /// Make the database, or bring it up to date.
+    ///
+    /// Example:  roasd --config /etc/roasd/config.toml migrate
+    Migrate(migrate::MigrateArgs),
+    /// Say what to do with an exported account, offline: files in, advice out.
+    Advise(advise::AdviseArgs),
 }
 
 /// Parses the arguments, runs the command and says how it ended.
@@ -65,7 +118,10 @@ pub fn main() -> ExitCode {
     let args = Args::parse();
     // All TLS of the process goes through one provider.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => {
             complain(&format!("roasd: the system gives no threads: {error}"));
@@ -88,13 +144,67 @@ async fn dispatch(args: Args) -> anyhow::Result<Exit> {
         Command::Run(_) => run::run(file).await?,
         Command::Demo(args) => demo::run(&args, &mut out).await?,
         Command::Sandbox(args) => sandbox::run(&args, &mut out).await?,
-        Command::Check(args) => {
-            let environment = crate::config::Environment::of_process();
-            check::run(&args, file.as_deref(), &environment, &mut out, &mut std::io::stderr())?
+        Command::Check(mut check) => {
+            check.json |= args.json;
+            let environment = Environment::of_process();
+            check::run(
+                &check,
+                file.as_deref(),
+                &environment,
+                &mut out,
+                &mut std::io::stderr(),
+            )?
+        }
+        Command::Advise(args) => advise::run(&args, &mut out, &mut std::io::stderr())?,
+        command => {
+            let environment = Environment::of_process();
+            let database = args.database.as_deref();
+            let config = match context::load_config(file.as_deref(), database, &environment) {
+                Ok(config) => config,
+                Err(faults) => {
+                    complain(&faults.to_string());
+                    if matches!(command, Command::Pause(_)) {
+                        complain("to pause all the same: roasd --database FILE pause");
+                    }
+                    return Ok(Exit::Usage);
+                }
+            };
+            over_the_store(command, config, args.json, &mut out).await?
         }
     };
     out.flush()?;
     Ok(exit)
+}
+
+/// Runs a command that looks into the daemon's database.
+async fn over_the_store(
+    command: Command,
+    config: crate::config::Config,
+    json: bool,
+    out: &mut std::io::Stdout,
+) -> anyhow::Result<Exit> {
+    if let Command::Migrate(args) = &command {
+        return migrate::run(args, &config, json, out).await;
+    }
+    let ctx = CliContext::open(config, json, out.is_terminal()).await?;
+    let done = match command {
+        Command::Status(args) => status::run(&args, &ctx, out).await,
+        Command::Changes(args) => changes::run(&args, &ctx, out).await,
+        Command::Explain(args) => explain::run(&args, &ctx, out).await,
+        Command::Audit(args) => audit::run(&args, &ctx, out).await,
+        Command::Pause(args) => pause::pause(&args, &ctx, out).await,
+        Command::Resume(args) => pause::resume(&args, &ctx, out).await,
+        Command::Quarantine(args) => quarantine::run(&args, &ctx, out).await,
+        // These do not look into the database, and have been run above.
+        Command::Run(_)
+        | Command::Demo(_)
+        | Command::Advise(_)
+        | Command::Sandbox(_)
+        | Command::Check(_)
+        | Command::Migrate(_) => Ok(Exit::Done),
+    };
+    ctx.store.close().await;
+    done
 }
 
 /// Tells a person what is wrong, on standard error.

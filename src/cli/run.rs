@@ -78,7 +78,11 @@ pub fn clock_of(config: &Config) -> Arc<dyn Clock> {
         (epoch, anchor) => {
             let now = SystemClock::real().now();
             let anchor = anchor.map_or(now, |anchor| anchor.0);
-            Arc::new(SystemClock::scaled(settings.speed, epoch.unwrap_or(anchor), anchor))
+            Arc::new(SystemClock::scaled(
+                settings.speed,
+                epoch.unwrap_or(anchor),
+                anchor,
+            ))
         }
     }
 }
@@ -90,7 +94,10 @@ fn init_logging(config: &Config) -> anyhow::Result<LogHandle> {
         Format::Json => LogFormat::Json,
     };
     let filter = config.daemon.log.as_str().to_owned();
-    Ok(crate::telemetry::init_logging(&LogOptions { filter, format })?)
+    Ok(crate::telemetry::init_logging(&LogOptions {
+        filter,
+        format,
+    })?)
 }
 
 async fn reload(
@@ -99,7 +106,10 @@ async fn reload(
     environment: &Environment,
     logs: &LogHandle,
 ) {
-    notify(&[NotifyState::Reloading, NotifyState::monotonic_usec_now().unwrap_or(NotifyState::Reloading)]);
+    notify(&[
+        NotifyState::Reloading,
+        NotifyState::monotonic_usec_now().unwrap_or(NotifyState::Reloading),
+    ]);
     match Config::load(file, environment) {
         Ok(config) => {
             if let Err(error) = logs.set_filter(config.daemon.log.as_str()) {
@@ -129,7 +139,9 @@ async fn reload(
 /// Tells the service manager that the actors turn, while they do.
 fn watchdog(handle: crate::actors::handle::Handle) -> tokio::task::JoinHandle<()> {
     tokio::spawn(async move {
-        let Some(period) = sd_notify::watchdog_enabled() else { return };
+        let Some(period) = sd_notify::watchdog_enabled() else {
+            return;
+        };
         let clock = SystemClock::real();
         let half = crate::domain::time::SignedDuration::try_from(period / 2)
             .unwrap_or(crate::daemon::ROOT_LOOK);

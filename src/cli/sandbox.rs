@@ -51,10 +51,11 @@ pub async fn run(args: &SandboxArgs, out: &mut (dyn Write + Send)) -> anyhow::Re
     let anchor = SystemClock::real().now();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::scaled(args.speed, begin, anchor));
     let sandbox = Sandbox::start(config, clock).await?;
-    let listen: SocketAddr =
-        args.deliver_to.trim_start_matches("http://").parse().unwrap_or_else(|_| {
-            SocketAddr::from(([127, 0, 0, 1], 8787))
-        });
+    let listen: SocketAddr = args
+        .deliver_to
+        .trim_start_matches("http://")
+        .parse()
+        .unwrap_or_else(|_| SocketAddr::from(([127, 0, 0, 1], 8787)));
     let settings = super::demo::Settings {
         listen,
         clock: Some((args.speed, begin, anchor)),

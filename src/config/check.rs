@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use super::amount::is_near_the_dollar;
 use super::fault::{Fault, FaultKind, Place};
 use super::read::Context;
 use super::stages::{Stage, Template};
 use super::tenant::{Mode, TenantSettings};
-use super::value::is_near_the_dollar;
 use super::{Config, join};
 
 /// Reports a fault of a key that was read, or of its table when it stands on its default.

@@ -3,9 +3,11 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use super::address::{BaseUrl, DatabaseUrl};
 use super::read::{default, optional, section, table};
 use super::secret::Secret;
-use super::value::{BaseUrl, DatabaseUrl, LogFilter, UnixSeconds, words};
+use super::span::UnixSeconds;
+use super::value::{LogFilter, words};
 use crate::domain::money::Percentage;
 use crate::domain::time::{SignedDuration, Timestamp};
 

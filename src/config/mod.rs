@@ -5,6 +5,8 @@
 //! declarations (`reference.rs`). Nothing outside of `cli` and `daemon` sees [`Config`]: others
 //! receive narrow values, such as [`Tenant::guard_limits`].
 
+mod address;
+mod amount;
 mod check;
 mod daemon;
 mod fault;
@@ -12,6 +14,7 @@ mod read;
 pub mod reference;
 pub mod reload;
 mod secret;
+mod span;
 mod stages;
 mod tenant;
 mod tree;
@@ -21,6 +24,8 @@ use std::path::{Path, PathBuf};
 
 use crate::domain::ids::TenantId;
 use crate::domain::money::Currency;
+pub use address::{BaseUrl, DatabaseUrl, Origin};
+pub use amount::FxRates;
 pub use daemon::{
     AccessTier, ApiVersion, ClockSettings, Daemon, DatedVersion, HubSpotSettings, LogFormat,
     MetaAppLimits, MetaSettings, Privacy,
@@ -29,6 +34,7 @@ pub use fault::{ConfigFaults, Fault, FaultKind, Place};
 use read::{Context, FromNode, nearest};
 pub use read::{Default, Key};
 pub use secret::{Secret, SecretSource};
+pub use span::UnixSeconds;
 pub use stages::{Stage, StageEntry, StageIds, StageSettings, Template};
 pub use tenant::{
     AttributionSettings, AutonomyByAction, BudgetSettings, CurrencyCode, HalfLives, IgnoranceZone,
@@ -37,7 +43,7 @@ pub use tenant::{
 };
 pub use tree::Environment;
 use tree::{Entry, Node, Value, join, overlay};
-pub use value::{BaseUrl, DatabaseUrl, FxRates, LogFilter, Origin, UnixSeconds};
+pub use value::LogFilter;
 
 /// The shipped `config.toml`: every key, its default and its why.
 pub const SHIPPED: &str = include_str!("../../config.toml");

@@ -5,6 +5,10 @@ use std::path::{Path, PathBuf};
 
 use secrecy::{ExposeSecret, SecretString};
 
+use super::fault::{Fault, FaultKind};
+use super::read::{Context, FromNode};
+use super::tree::{Node, Value};
+
 /// A secret and where it came from. Shows its source and never its value.
 #[derive(Clone)]
 pub struct Secret {
@@ -85,13 +89,13 @@ impl fmt::Display for Secret {
 }
 
 /// Why a secret cannot be had, and what to do.
-pub(super) struct NoSecret {
-    pub(super) problem: String,
-    pub(super) remedy: String,
+struct NoSecret {
+    problem: String,
+    remedy: String,
 }
 
 /// What a file holds, less one newline at its end; with a warning when anyone may read the file.
-pub(super) fn read_file(path: &Path) -> Result<(String, Option<String>), NoSecret> {
+fn read_file(path: &Path) -> Result<(String, Option<String>), NoSecret> {
     let text = std::fs::read_to_string(path).map_err(|error| NoSecret {
         problem: format!("the secret file {} cannot be read: {error}", path.display()),
         remedy: "create it, readable by the user that runs roasd and by no one else".to_owned(),
@@ -122,7 +126,7 @@ fn open_to_all(_path: &Path) -> Option<String> {
 }
 
 /// Refuses values that would break a header or are plainly a mistake.
-pub(super) fn check(value: &str, source: &SecretSource) -> Result<(), NoSecret> {
+fn check(value: &str, source: &SecretSource) -> Result<(), NoSecret> {
     let problem = if value.is_empty() {
         format!("the secret from {source} is empty")
     } else if value.chars().any(char::is_control) {
@@ -136,6 +140,139 @@ pub(super) fn check(value: &str, source: &SecretSource) -> Result<(), NoSecret> 
         problem,
         remedy: "store the secret alone, on one line".to_owned(),
     })
+}
+
+impl FromNode for Secret {
+    fn read(node: &Node, _path: &str, cx: &mut Context<'_>) -> Option<Self> {
+        let unfolded = node.unfolded();
+        let node = unfolded.as_ref().unwrap_or(node);
+        const REMEDY: &str =
+            "write { env = \"NAME\" }, { file = \"/path\" } or { credential = \"name\" }";
+        match &node.value {
+            Value::Text(value) if node.is_from_environment() => {
+                let variable = node
+                    .place
+                    .source
+                    .trim_start_matches("environment variable ");
+                let source = SecretSource::Env(variable.to_owned());
+                finish(value.clone(), source, node, cx)
+            }
+            Value::Table(entries) => {
+                let [entry] = entries.as_slice() else {
+                    cx.fault(
+                        FaultKind::Secret,
+                        node,
+                        "a secret has exactly one source",
+                        REMEDY,
+                    );
+                    return None;
+                };
+                let from = &entry.node;
+                let Value::Text(name) = &from.value else {
+                    cx.fault(
+                        FaultKind::Secret,
+                        from,
+                        "the source of a secret is text",
+                        REMEDY,
+                    );
+                    return None;
+                };
+                let source = match entry.name.as_str() {
+                    "env" => SecretSource::Env(name.clone()),
+                    "file" => SecretSource::File(cx.base.join(name)),
+                    "credential" => SecretSource::Credential(name.clone()),
+                    other => {
+                        let problem = format!("{other:?} is not a source of secrets");
+                        cx.fault(FaultKind::Secret, from, problem, REMEDY);
+                        return None;
+                    }
+                };
+                let value = fetch(&source, node, cx)?;
+                finish(value, source, node, cx)
+            }
+            // The value is not repeated in the fault: it may be the secret itself.
+            _ => {
+                cx.fault(
+                    FaultKind::Secret,
+                    node,
+                    "a secret must not stand in the file, where backups and repositories carry it on",
+                    REMEDY,
+                );
+                None
+            }
+        }
+    }
+}
+
+fn finish(
+    value: String,
+    source: SecretSource,
+    node: &Node,
+    cx: &mut Context<'_>,
+) -> Option<Secret> {
+    match check(&value, &source) {
+        Ok(()) => Some(Secret::new(value, source)),
+        Err(no) => {
+            cx.fault(FaultKind::Secret, node, no.problem, no.remedy);
+            None
+        }
+    }
+}
+
+fn fetch(source: &SecretSource, node: &Node, cx: &mut Context<'_>) -> Option<String> {
+    let file = match source {
+        SecretSource::Env(name) => {
+            let value = cx.environment.get(name).map(str::to_owned);
+            if value.is_none() {
+                let problem = format!("the environment variable {name} is not set");
+                let remedy = "set it, or take the secret from a file or a credential";
+                cx.fault(FaultKind::Secret, node, problem, remedy);
+            }
+            return value;
+        }
+        SecretSource::File(path) => path.clone(),
+        SecretSource::Credential(name) => {
+            let Some(directory) = cx.environment.get("CREDENTIALS_DIRECTORY") else {
+                let problem = format!(
+                    "the credential {name:?} cannot be had: $CREDENTIALS_DIRECTORY is not set"
+                );
+                let remedy =
+                    "run under systemd with LoadCredential=, or take the secret from elsewhere";
+                cx.fault(FaultKind::Secret, node, problem, remedy);
+                return None;
+            };
+            if name.is_empty() || name.contains(['/', '\0']) || name.starts_with('.') {
+                let problem = format!("{name:?} is not the name of a credential");
+                cx.fault(
+                    FaultKind::Secret,
+                    node,
+                    problem,
+                    "write the name that LoadCredential= gives it",
+                );
+                return None;
+            }
+            PathBuf::from(directory).join(name)
+        }
+        SecretSource::Plain => return None,
+    };
+    match read_file(&file) {
+        Ok((value, warning)) => {
+            if let Some(problem) = warning {
+                cx.warnings.push(Fault {
+                    place: node.place.clone(),
+                    key: node.key.clone(),
+                    kind: FaultKind::Secret,
+                    problem,
+                    remedy: "chmod 600 it".to_owned(),
+                });
+            }
+            Some(value)
+        }
+        Err(no) => {
+            cx.fault(FaultKind::Secret, node, no.problem, no.remedy);
+            None
+        }
+    }
 }
 
 #[cfg(test)]

@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use super::address::Origin;
+use super::amount::FxRates;
 use super::daemon::{AccessTier, ApiVersion};
 use super::fault::FaultKind;
 use super::read::{Context, FromNode, Key, default, optional, required, section, table};
 use super::secret::Secret;
 use super::stages::{Stage, StageSettings, Template};
 use super::tree::{Node, Value};
-use super::value::{FxRates, Origin, choice, words};
+use super::value::{choice, words};
 use crate::domain::autonomy::{Autonomy, AutonomyRules};
 use crate::domain::ids::{AdAccountId, PipelineId, PortalId, TenantId};
 use crate::domain::limits::{DurationRange, GuardLimits, QualityLimits};

@@ -84,7 +84,12 @@ impl EntityRef {
 
 impl fmt::Display for EntityRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.kind(), self.id())
+        let kind = match self {
+            Self::Campaign(_) => "campaign",
+            Self::AdSet(_) => "ad set",
+            Self::Ad(_) => "ad",
+        };
+        write!(f, "{kind} {}", self.id())
     }
 }
 

@@ -315,10 +315,7 @@ const CLINIC_PLAN: &[CampaignPlan] = &[
     CampaignPlan {
         name: "Raten",
         daily_budget_minor: 9_000,
-        sets: &[
-            set("Breit", &[1, 2, 3]),
-            set("Besucher der Seite", &[0, 1]),
-        ],
+        sets: &[set("Breit", &[1, 2, 3]), set("Besucher der Seite", &[0, 1])],
     },
 ];
 

@@ -1,5 +1,8 @@
-//! Plays the visitors' browsers and HubSpot's webhooks: posts to roasd what is due, one task a
-//! tenant, in order, and again when it is not acknowledged.
+//! What reaches roasd by itself: page views from visitors' browsers and HubSpot's webhooks.
+//!
+//! One task for each tenant, one request at a time, in the order of the events' due times, so that
+//! on a stepped clock the same seed gives the same sequence of requests. A browser sends once;
+//! HubSpot sends again for a day.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,281 +11,389 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
+use tokio::task::JoinHandle;
 
-use crate::clock::Hold;
-use crate::domain::time::{self, Timestamp};
+use crate::domain::time::{self, SignedDuration, Timestamp};
 
 use super::draw::{Draw, key_of};
 use super::journal::Entry;
 use super::market::{CrmEvent, CrmKind, Event, Visit};
-use super::server::hmac_sha256;
-use super::world::World;
+use super::world::{Tenant, World};
 use super::{DeliverTo, SandboxError};
 
-/// Deliveries of one event at most; HubSpot tries for 24 hours.
-const ATTEMPTS: u32 = 10;
-/// Events in one delivery at most.
-const BATCH: usize = 99;
+/// HubSpot gives a receiver five seconds.
+const TIMEOUT: Duration = Duration::from_secs(5);
+/// Events in one request: "under 100".
+const BATCH_MAX: usize = 99;
+/// Minutes before each of the ten retries; nearly a day in all.
+const RETRY_MINUTES: [i64; 10] = [1, 5, 15, 30, 60, 120, 180, 240, 300, 360];
+/// An event this old will not be sent again.
+const GIVEN_UP: SignedDuration = SignedDuration::from_hours(25);
 
-/// Starts a task for each tenant.
+/// Something to send.
+#[derive(Debug, Clone)]
+enum Job {
+    Visit(Visit),
+    Webhook(Webhook),
+}
+
+#[derive(Debug, Clone)]
+struct Webhook {
+    event: CrmEvent,
+    id: String,
+    attempt: usize,
+}
+
+/// Starts the tasks.
 pub(super) fn start(
     world: &Arc<World>,
     to: DeliverTo,
-) -> Result<Vec<tokio::task::JoinHandle<()>>, SandboxError> {
-    let is_loopback = to
-        .base
-        .strip_prefix("http://")
-        .and_then(|rest| rest.trim_end_matches('/').parse::<std::net::SocketAddr>().ok())
-        .is_some_and(|addr| addr.ip().is_loopback());
+) -> Result<Vec<JoinHandle<()>>, SandboxError> {
+    let url = reqwest::Url::parse(&to.base).ok();
+    let is_loopback = url
+        .as_ref()
+        .and_then(|url| url.host_str())
+        .is_some_and(|host| {
+            let bare = host.trim_start_matches('[').trim_end_matches(']');
+            host == "localhost"
+                || bare
+                    .parse::<std::net::IpAddr>()
+                    .is_ok_and(|ip| ip.is_loopback())
+        });
     if !is_loopback {
         return Err(SandboxError::DeliveryNotLoopback(to.base));
     }
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let http = reqwest::Client::builder()
-        .timeout(Duration::from_secs(10))
+    let client = reqwest::Client::builder()
         .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .timeout(TIMEOUT)
+        .tcp_nodelay(true)
         .build()
         .map_err(SandboxError::Client)?;
-    let tasks = (0..world.tenants.len()).map(|index| {
+    let trimmed = |text: &str| text.trim_end_matches('/').to_owned();
+    let tasks = (0..world.tenants.len()).map(|at| {
         let courier = Courier {
             world: world.clone(),
-            index,
-            to: to.clone(),
-            http: http.clone(),
+            at,
+            base: trimmed(&to.base),
+            public_url: trimmed(&to.public_url),
+            client: client.clone(),
             queue: BTreeMap::new(),
-            number: 0,
+            next: 0,
         };
-        tokio::spawn(courier.run(world.clock.hold()))
+        // Taken here, so that time cannot run away before the task does.
+        let hold = world.clock.hold();
+        tokio::spawn(async move {
+            courier.run().await;
+            drop(hold);
+        })
     });
     Ok(tasks.collect())
 }
 
-/// Something to post.
-#[derive(Debug, Clone)]
-enum Parcel {
-    Visit(Visit),
-    Event { event: CrmEvent, id: String, attempt: u32 },
-}
-
+/// Carries one tenant's events.
 struct Courier {
     world: Arc<World>,
-    index: usize,
-    to: DeliverTo,
-    http: reqwest::Client,
-    queue: BTreeMap<(Timestamp, u64), Parcel>,
-    number: u64,
+    at: usize,
+    base: String,
+    public_url: String,
+    client: reqwest::Client,
+    queue: BTreeMap<(Timestamp, u64), Job>,
+    next: u64,
 }
 
 impl Courier {
-    /// Works until the task is ended. The hold is set aside while it sleeps.
-    async fn run(mut self, hold: Hold) {
-        let world = self.world.clone();
-        let Some(tenant) = world.tenants.get(self.index) else { return };
-        let key = format!("sandbox/{}", tenant.spec.tenant);
+    async fn run(mut self) {
+        let Some(name) = self.tenant().map(|t| t.spec.tenant.to_string()) else {
+            return;
+        };
+        let key = format!("sandbox/{name}");
         loop {
-            let (events, next) = world.due(tenant);
+            let Some(tenant) = self.tenant() else { return };
+            let (events, next) = self.world.due(tenant);
             for (at, event) in events {
                 self.take(at, event);
             }
-            self.post_due().await;
-            let next = self.queue.first_key_value().map_or(next, |((at, _), _)| (*at).min(next));
-            // A market that is due now would spin; its ticks are minutes apart.
-            let next = next.max(time::add(world.clock.now(), time::millis(1)));
-            world.clock.sleep_until(next, &key).await;
-            let _ = &hold;
+            self.send_due(&name).await;
+            let queued = self.queue.first_key_value().map(|((at, _), _)| *at);
+            let until = queued.map_or(next, |at| at.min(next));
+            self.world.clock.sleep_until(until, &key).await;
         }
     }
 
-    fn push(&mut self, at: Timestamp, parcel: Parcel) {
-        self.number += 1;
-        self.queue.insert((at, self.number), parcel);
+    fn tenant(&self) -> Option<&Tenant> {
+        self.world.tenants.get(self.at)
     }
 
+    fn push(&mut self, at: Timestamp, job: Job) {
+        self.next += 1;
+        self.queue.insert((at, self.next), job);
+    }
+
+    /// Books an event of the market, by the weather.
     fn take(&mut self, at: Timestamp, event: Event) {
-        let Some(tenant) = self.world.tenants.get(self.index) else { return };
-        let (resumed_at, is_delivered) = {
+        let Some(tenant) = self.tenant() else { return };
+        let start = self.world.config.start;
+        let (resumed_at, is_known) = {
             let state = tenant.lock();
-            let is_delivered = match &event {
+            let is_known = match &event {
+                Event::Crm(event) => state.delivered.contains(&event_id(event)),
                 Event::Visit(_) => false,
-                Event::Crm(event) => state.delivered.contains(&name_of(event)),
             };
-            (state.resumed_at, is_delivered)
+            (state.resumed_at, is_known)
         };
-        match event {
-            // A browser does not come back to report a visit.
-            Event::Visit(visit) => {
-                if at >= resumed_at {
-                    self.push(at, Parcel::Visit(visit));
-                }
-            }
-            Event::Crm(event) => {
-                if is_delivered {
-                    return;
-                }
-                let id = name_of(&event);
-                let weather = self.world.config.weather;
-                let luck = Draw::seeded(self.world.config.seed)
-                    .named("webhook")
-                    .of(key_of(tenant.spec.tenant.as_str()))
-                    .of(key_of(&id));
-                if luck.named("lost").chance(weather.lost) {
-                    return;
-                }
-                let delay = if luck.named("late").chance(weather.late) {
-                    time::seconds(60 + luck.named("how late").below(2_340) as i64)
-                } else {
-                    time::millis(500 + luck.named("soon").below(4_000) as i64)
-                };
-                let first = time::add(at, delay);
-                if luck.named("twice").chance(weather.duplicated) {
-                    let again = time::seconds(5 + luck.named("again").below(600) as i64);
-                    let parcel = Parcel::Event { event: event.clone(), id: id.clone(), attempt: 0 };
-                    self.push(time::add(first, again), parcel);
-                }
-                self.push(first, Parcel::Event { event, id, attempt: 0 });
-            }
+        if at < start || is_known {
+            return;
         }
-    }
-
-    async fn post_due(&mut self) {
-        let now = self.world.clock.now();
-        loop {
-            let mut batch = Vec::new();
-            while let Some(entry) = self.queue.first_entry() {
-                if entry.key().0 > now || batch.len() >= BATCH {
-                    break;
+        let event = match event {
+            Event::Visit(visit) => {
+                // Nobody visits again because we were away.
+                if resumed_at <= start || at > resumed_at {
+                    self.push(at, Job::Visit(visit));
                 }
-                match entry.get() {
-                    Parcel::Event { .. } => batch.push(entry.remove()),
-                    Parcel::Visit(_) if batch.is_empty() => {
-                        if let Parcel::Visit(visit) = entry.remove() {
-                            self.post_visit(&visit).await;
-                        }
-                    }
-                    Parcel::Visit(_) => break,
-                }
-            }
-            if batch.is_empty() {
                 return;
             }
-            self.post_events(batch, now).await;
+            Event::Crm(event) => event,
+        };
+        if time::add(at, GIVEN_UP) < resumed_at {
+            return;
         }
+        let id = event_id(&event);
+        let weather = self.world.config.weather;
+        let draw = Draw::seeded(self.world.config.seed)
+            .named("weather")
+            .named(tenant.spec.tenant.as_str())
+            .named(&id);
+        if draw.named("lost").chance(weather.lost) {
+            return;
+        }
+        let mut due = at;
+        if draw.named("late").chance(weather.late) {
+            let seconds = 1 + draw.named("how late").below(40 * 60);
+            due = time::add(due, time::seconds(i64::try_from(seconds).unwrap_or(60)));
+        }
+        let webhook = Webhook {
+            event,
+            id,
+            attempt: 0,
+        };
+        if draw.named("duplicated").chance(weather.duplicated) {
+            let seconds = 1 + draw.named("again").below(90);
+            let again = time::add(due, time::seconds(i64::try_from(seconds).unwrap_or(60)));
+            self.push(again, Job::Webhook(webhook.clone()));
+        }
+        self.push(due, Job::Webhook(webhook));
     }
 
-    async fn post_visit(&self, visit: &Visit) {
-        let Some(tenant) = self.world.tenants.get(self.index) else { return };
-        let zone = tenant.lock().market.zone.clone();
-        let offset = zone.to_offset(visit.at).seconds() / 60;
+    /// Sends all that is due, webhooks that follow each other in one request.
+    async fn send_due(&mut self, name: &str) {
+        let now = self.world.clock.now();
+        let mut batch = Vec::new();
+        while let Some(entry) = self.queue.first_entry() {
+            if entry.key().0 > now {
+                break;
+            }
+            match entry.remove() {
+                Job::Webhook(webhook) => {
+                    batch.push(webhook);
+                    if batch.len() >= BATCH_MAX {
+                        self.post(name, std::mem::take(&mut batch)).await;
+                    }
+                }
+                Job::Visit(visit) => {
+                    self.post(name, std::mem::take(&mut batch)).await;
+                    self.visit(name, &visit).await;
+                }
+            }
+        }
+        self.post(name, batch).await;
+    }
+
+    async fn visit(&self, name: &str, visit: &Visit) {
+        let Some(tenant) = self.tenant() else { return };
+        let zone = tenant.spec.business.zone();
+        let offset =
+            time::TimeZone::get(zone).map_or(0, |zone| zone.to_offset(visit.at).seconds() / 60);
         let device = &visit.device;
         let body = json!({
-            "visit_id": visit.id, "url": visit.url, "referrer": visit.referrer,
+            "visit_id": visit.id,
+            "url": visit.url,
+            "referrer": visit.referrer,
             "consent": visit.consent,
             "device": {
-                "screen": device.screen, "time_zone": tenant.spec.business.zone(),
-                "utc_offset_minutes": offset, "device_type": device.kind, "os": device.os,
+                "screen": device.screen,
+                "time_zone": zone,
+                "utc_offset_minutes": offset,
+                "device_type": device.kind,
+                "os": device.os,
                 "browser": device.browser,
             },
         });
         let sent = self
-            .http
-            .post(format!("{}/t/{}/click", self.to.base, tenant.spec.tenant))
+            .client
+            .post(format!("{}/t/{name}/click", self.base))
+            .header("content-type", "application/json")
             .header("user-agent", &device.user_agent)
             .header("x-forwarded-for", &visit.ip)
-            .json(&body)
+            .body(body.to_string())
             .send()
             .await;
         match sent {
-            Ok(answer) if answer.status().is_success() => {}
-            Ok(answer) => tracing::debug!(status = answer.status().as_u16(), "a visit was not taken"),
-            Err(cause) => tracing::debug!(%cause, "a visit was not taken"),
+            Ok(answer) if answer.status().is_success() => drain(answer).await,
+            Ok(answer) => tracing::debug!(status = %answer.status(), "a visit was refused"),
+            Err(cause) => tracing::debug!(%cause, "a visit was lost"),
         }
     }
 
-    async fn post_events(&mut self, batch: Vec<Parcel>, now: Timestamp) {
-        let world = self.world.clone();
-        let Some(tenant) = world.tenants.get(self.index) else { return };
+    async fn post(&mut self, name: &str, batch: Vec<Webhook>) {
+        let Some(tenant) = self.tenant().filter(|_| !batch.is_empty()) else {
+            return;
+        };
         let portal = tenant.spec.portal.0;
-        let bodies: Vec<Value> = batch
+        let app_id: u64 = self.world.config.app_id.parse().unwrap_or(1_160_452);
+        let events: Vec<Value> = batch
             .iter()
-            .filter_map(|parcel| match parcel {
-                Parcel::Event { event, id, attempt } => Some(body(event, id, *attempt, portal)),
-                Parcel::Visit(_) => None,
-            })
+            .map(|webhook| body_of(webhook, portal, app_id))
             .collect();
-        let path = format!("/webhooks/hubspot/{}", tenant.spec.tenant);
-        let text = Value::Array(bodies).to_string();
-        let stamp = (time::to_micros(now) / 1_000).to_string();
-        let uri = format!("{}{path}", self.to.public_url);
-        let signature = sign(&world.config.client_secret, &uri, &text, &stamp);
+        let body = Value::Array(events).to_string();
+        let now = self.world.clock.now();
+        let stamp = time::to_micros(now).div_euclid(1_000).to_string();
+        let path = format!("/webhooks/hubspot/{name}");
+        let signed = signature(
+            &self.world.config.client_secret,
+            &format!("{}{path}", self.public_url),
+            &body,
+            &stamp,
+        );
         let sent = self
-            .http
-            .post(format!("{}{path}", self.to.base))
+            .client
+            .post(format!("{}{path}", self.base))
             .header("content-type", "application/json")
-            .header("x-hubspot-request-timestamp", &stamp)
-            .header("x-hubspot-signature-v3", signature)
-            .body(text)
+            .header(
+                "user-agent",
+                "HubSpot Connect 2.0 (http://dev.hubspot.com/) - WebHooks",
+            )
+            .header("x-hubspot-signature-v3", signed)
+            .header("x-hubspot-request-timestamp", stamp)
+            .body(body)
             .send()
             .await;
-        let is_taken = sent.as_ref().is_ok_and(|answer| answer.status().is_success());
-        for parcel in batch {
-            let Parcel::Event { event, id, attempt } = parcel else { continue };
-            if is_taken {
-                world.record(&Entry::Delivered {
-                    at: time::to_micros(now),
-                    tenant: tenant.spec.tenant.as_str().to_owned(),
-                    id: id.clone(),
-                });
-                tenant.lock().delivered.insert(id);
-            } else if attempt + 1 < ATTEMPTS {
-                // From a minute to some hours: ten attempts within a day.
-                let wait = time::minutes(1_i64 << attempt.min(8));
-                let parcel = Parcel::Event { event, id, attempt: attempt + 1 };
-                self.push(time::add(now, wait), parcel);
+        let is_acknowledged = match sent {
+            Ok(answer) => {
+                let is_good = answer.status().is_success();
+                drain(answer).await;
+                is_good
             }
+            Err(_) => false,
+        };
+        if is_acknowledged {
+            self.acknowledged(name, &batch);
+        } else {
+            self.again(batch, now);
+        }
+    }
+
+    fn acknowledged(&self, name: &str, batch: &[Webhook]) {
+        let Some(tenant) = self.tenant() else { return };
+        let at = time::to_micros(self.world.clock.now());
+        let mut entries = Vec::new();
+        {
+            let mut state = tenant.lock();
+            for webhook in batch {
+                if state.delivered.insert(webhook.id.clone()) {
+                    entries.push(Entry::Delivered {
+                        at,
+                        tenant: name.to_owned(),
+                        id: webhook.id.clone(),
+                    });
+                }
+            }
+        }
+        if let Err(cause) = self.world.record_all_durably(&entries) {
+            tracing::error!(%cause, "the sandbox cannot write its journal");
+        }
+    }
+
+    fn again(&mut self, batch: Vec<Webhook>, now: Timestamp) {
+        for mut webhook in batch {
+            let Some(minutes) = RETRY_MINUTES.get(webhook.attempt).copied() else {
+                tracing::debug!(id = webhook.id, "a webhook is given up");
+                continue;
+            };
+            // All of a batch fail together and are tried again together.
+            let jitter = Draw::seeded(self.world.config.seed)
+                .named("retry")
+                .of(time::to_micros(now).unsigned_abs())
+                .below(10);
+            let seconds = minutes * 60 + i64::try_from(jitter).unwrap_or(0);
+            webhook.attempt += 1;
+            self.push(
+                time::add(now, time::seconds(seconds)),
+                Job::Webhook(webhook),
+            );
         }
     }
 }
 
-/// An event's own name: the same whenever it is delivered.
-fn name_of(event: &CrmEvent) -> String {
-    let at = time::to_micros(event.at) / 1_000;
+/// Reads an answer to its end, so that the connection can be used again.
+async fn drain(answer: reqwest::Response) {
+    let _ = answer.bytes().await;
+}
+
+/// The event's own name.
+fn event_id(event: &CrmEvent) -> String {
+    let at = time::to_micros(event.at).div_euclid(1_000);
     match &event.kind {
-        CrmKind::Creation => format!("{}/creation/{at}", event.deal),
-        CrmKind::Association { contact } => format!("{}/association/{contact}/{at}", event.deal),
-        CrmKind::Property { name, value } => format!("{}/{name}/{value}/{at}", event.deal),
+        CrmKind::Creation => format!("{}/{at}/creation", event.deal),
+        CrmKind::Association { contact } => format!("{}/{at}/contact/{contact}", event.deal),
+        CrmKind::Property { name, .. } => format!("{}/{at}/{name}", event.deal),
     }
 }
 
-fn body(event: &CrmEvent, id: &str, attempt: u32, portal: u64) -> Value {
+fn body_of(webhook: &Webhook, portal: u64, app_id: u64) -> Value {
+    let event = &webhook.event;
+    let (kind, subscription) = match &event.kind {
+        CrmKind::Creation => ("deal.creation", 21),
+        CrmKind::Association { .. } => ("deal.associationChange", 22),
+        CrmKind::Property { name: "amount", .. } => ("deal.propertyChange", 24),
+        CrmKind::Property { .. } => ("deal.propertyChange", 23),
+    };
     let mut body = json!({
-        "eventId": key_of(id) % 4_000_000_000, "portalId": portal, "appId": 1_160_452,
-        "occurredAt": time::to_micros(event.at) / 1_000, "attemptNumber": attempt,
+        "eventId": key_of(&webhook.id) % 4_000_000_000,
+        "subscriptionId": subscription,
+        "portalId": portal,
+        "appId": app_id,
+        "occurredAt": time::to_micros(event.at).div_euclid(1_000),
+        "subscriptionType": kind,
+        "attemptNumber": webhook.attempt,
         "changeSource": "CRM_UI",
     });
-    let extra = match &event.kind {
-        CrmKind::Creation => json!({ "subscriptionId": 21, "subscriptionType": "deal.creation",
-            "objectId": event.deal, "changeFlag": "NEW" }),
-        CrmKind::Association { contact } => json!({ "subscriptionId": 22,
-            "subscriptionType": "deal.associationChange", "associationType": "DEAL_TO_CONTACT",
-            "fromObjectId": event.deal, "toObjectId": contact, "associationRemoved": false,
-            "isPrimaryAssociation": false }),
+    let more = match &event.kind {
+        CrmKind::Creation => json!({"objectId": event.deal, "changeFlag": "NEW"}),
+        CrmKind::Association { contact } => json!({
+            "associationType": "DEAL_TO_CONTACT",
+            "fromObjectId": event.deal,
+            "toObjectId": contact,
+            "associationRemoved": false,
+            "isPrimaryAssociation": false,
+        }),
         CrmKind::Property { name, value } => json!({
-            "subscriptionId": if *name == "dealstage" { 23 } else { 24 },
-            "subscriptionType": "deal.propertyChange", "objectId": event.deal,
-            "propertyName": name, "propertyValue": value }),
+            "objectId": event.deal,
+            "propertyName": name,
+            "propertyValue": value,
+        }),
     };
-    if let (Some(body), Value::Object(extra)) = (body.as_object_mut(), extra) {
-        body.extend(extra);
+    if let (Some(body), Value::Object(more)) = (body.as_object_mut(), more) {
+        body.extend(more);
     }
     body
 }
 
-/// `X-HubSpot-Signature-v3`: Base64 of HMAC-SHA256 over method, address, body and timestamp.
-fn sign(secret: &str, uri: &str, body: &str, stamp: &str) -> String {
-    STANDARD.encode(hmac_sha256(
-        secret.as_bytes(),
-        &[b"POST", uri.as_bytes(), body.as_bytes(), stamp.as_bytes()],
-    ))
+/// HubSpot's signature, version 3: Base64 of HMAC-SHA256 over method, URL, body and timestamp.
+fn signature(secret: &str, url: &str, body: &str, stamp: &str) -> String {
+    let parts: [&[u8]; 4] = [b"POST", url.as_bytes(), body.as_bytes(), stamp.as_bytes()];
+    STANDARD.encode(super::server::hmac_sha256(secret.as_bytes(), &parts))
 }
 
 #[cfg(test)]
@@ -290,16 +401,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_signature_is_that_of_the_documentation() {
+    fn the_signature_is_the_known_one() {
         let body = r#"[{"eventId":3816279340,"subscriptionId":25,"portalId":33,"appId":1160452,"occurredAt":1790000000000,"subscriptionType":"deal.propertyChange","attemptNumber":0,"objectId":1246965,"propertyName":"dealstage","propertyValue":"closedwon","changeSource":"CRM_UI"}]"#;
-        assert_eq!(
-            sign(
-                "roasd-test-client-secret",
-                "https://hooks.example.com/webhooks/hubspot",
-                body,
-                "1790000000123"
-            ),
-            "CX2N9Z3dFMylsi8oAyBxcQ51nHqufxwStWjunF8WXes="
+        let check = |url: &str, want: &str| {
+            let got = signature("roasd-test-client-secret", url, body, "1790000000123");
+            assert_eq!(got, want, "{url}");
+        };
+        check(
+            "https://hooks.example.com/webhooks/hubspot",
+            "CX2N9Z3dFMylsi8oAyBxcQ51nHqufxwStWjunF8WXes=",
         );
+        check(
+            "https://hooks.example.com/webhooks/hubspot?tenant=acme/west&t=a%20b",
+            "PT7e1pZPPzFuyP/CripHaFUyutr9e9raqc7ZF3k5JBg=",
+        );
+    }
+
+    #[test]
+    fn retries_take_about_a_day() {
+        let hours = RETRY_MINUTES.iter().sum::<i64>() as f64 / 60.0;
+        assert!((20.0..24.0).contains(&hours), "{hours}");
     }
 }

@@ -113,13 +113,21 @@ mod tests {
             (0..n).map(|i| f(Draw::seeded(7).of(i))).sum::<f64>() / n as f64
         };
         let check = |what: &str, got: f64, want: f64, slack: f64| {
-            assert!((got - want).abs() < slack, "{what}: {got} instead of {want}");
+            assert!(
+                (got - want).abs() < slack,
+                "{what}: {got} instead of {want}"
+            );
         };
         check("unit", mean(&|d| d.unit()), 0.5, 0.01);
         check("normal", mean(&|d| d.normal()), 0.0, 0.03);
         check("gamma", mean(&|d| d.gamma(2, 3.0)), 3.0, 0.1);
         check("poisson", mean(&|d| d.poisson(0.3) as f64), 0.3, 0.02);
-        check("large poisson", mean(&|d| d.poisson(80.0) as f64), 80.0, 0.5);
+        check(
+            "large poisson",
+            mean(&|d| d.poisson(80.0) as f64),
+            80.0,
+            0.5,
+        );
         check("whole", mean(&|d| d.whole(2.25) as f64), 2.25, 0.02);
     }
 

@@ -53,6 +53,13 @@ pub enum FaultAction {
     Hold,
     /// The caller's token is revoked from now on.
     RevokeToken,
+    /// The caller's token has expired from now on.
+    ExpireToken,
+    /// The caller's token at Meta has only these rights from now on, such as `ads_read`.
+    LimitScopes {
+        /// What is left.
+        scopes: Vec<String>,
+    },
 }
 
 /// A fault and the calls that it meets.
@@ -180,11 +187,7 @@ impl Faults {
             let number = armed.matched;
             armed.matched += 1;
             let spent = fault.times != 0 && armed.struck >= fault.times;
-            let lucky = !self
-                .draw
-                .of(i as u64)
-                .of(number)
-                .chance(fault.probability);
+            let lucky = !self.draw.of(i as u64).of(number).chance(fault.probability);
             if hit.is_some() || number < fault.skip || spent || lucky {
                 continue;
             }

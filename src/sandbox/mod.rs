@@ -30,7 +30,6 @@ mod server;
 mod world;
 
 pub use business::{Business, StageSpec};
-use market::decimal as market_decimal;
 pub use faults::{Fault, FaultAction, HumanEdit, Vendor};
 pub use journal::{Entry, Journal};
 
@@ -211,6 +210,11 @@ pub struct Totals {
     pub revenue_expected: Money,
 }
 
+/// Days since 1970-01-01.
+fn epoch_day(day: time::Date) -> i64 {
+    time::to_micros(time::day_start(day, &time::TimeZone::UTC)).div_euclid(86_400_000_000)
+}
+
 /// Why there is no sandbox.
 #[derive(Debug, thiserror::Error)]
 pub enum SandboxError {
@@ -300,7 +304,8 @@ impl Sandbox {
         if !path.exists() {
             return Ok(None);
         }
-        let entries = Journal::read(&path).map_err(|cause| SandboxError::Journal { path, cause })?;
+        let entries =
+            Journal::read(&path).map_err(|cause| SandboxError::Journal { path, cause })?;
         Ok(entries.iter().map(Entry::time).max())
     }
 
@@ -395,9 +400,4 @@ impl Sandbox {
         }
         self.world.flush();
     }
-}
-
-/// Days since the Unix epoch.
-fn day_number(day: time::Date) -> i64 {
-    time::to_micros(time::day_start(day, &time::TimeZone::UTC)).div_euclid(86_400_000_000)
 }

@@ -193,6 +193,18 @@ impl World {
         journal.sync()
     }
 
+    /// Appends several, with one wait for the disk.
+    pub(super) fn record_all_durably(&self, entries: &[Entry]) -> std::io::Result<()> {
+        if entries.is_empty() {
+            return Ok(());
+        }
+        let mut journal = lock(&self.journal);
+        for entry in entries {
+            journal.append(entry)?;
+        }
+        journal.sync()
+    }
+
     pub(super) fn flush(&self) {
         let _ = lock(&self.journal).sync();
     }
@@ -204,7 +216,11 @@ impl World {
             .named("trace")
             .of(time::to_micros(now).unsigned_abs())
             .of(n);
-        format!("A{:015x}{:06x}", draw.bits() >> 4, draw.of(1).bits() & 0xFF_FFFF)
+        format!(
+            "A{:015x}{:06x}",
+            draw.bits() >> 4,
+            draw.of(1).bits() & 0xFF_FFFF
+        )
     }
 
     pub(super) fn truth(&self, tenant: &TenantId, until: Timestamp) -> Option<Totals> {
@@ -234,7 +250,8 @@ impl World {
         let applied = state.market.apply(&write, now).map_err(refused)?;
         let trace = self.trace(now);
         let entry = self.entry(&state.market, &tenant.spec, &write, &applied, now, &trace);
-        self.record_durably(&entry).map_err(|cause| cause.to_string())
+        self.record_durably(&entry)
+            .map_err(|cause| cause.to_string())
     }
 
     /// The line for an accepted write.

@@ -96,7 +96,9 @@ pub struct ChangeFilter {
 pub trait ChangeStore {
     /// Queues a change, `awaiting_approval` or `pending` as it says. An open change of the same
     /// object and kind is cancelled in its favour, unless it asks for the same value (then it
-    /// stays) or is being executed (then nothing is queued).
+    /// stays) or is being executed (then nothing is queued, whatever it asks for). A change whose id
+    /// is in the queue already, open or closed, changes nothing and is `SameAsOpen` with itself, so
+    /// that a proposal can be repeated.
     async fn propose(
         &self,
         proposed: &ProposedChange,
@@ -104,7 +106,7 @@ pub trait ChangeStore {
     ) -> Result<Proposal, StoreError>;
 
     /// Claims the next due change: lowest rank, then oldest. Counts an attempt. A claimed change
-    /// whose lease ran out is due again; an executing one never is.
+    /// whose lease ran out is due again; an executing one never is, nor one that has lapsed.
     async fn claim_change(
         &self,
         tenant: &TenantId,
@@ -113,7 +115,7 @@ pub trait ChangeStore {
     ) -> Result<Option<ClaimedChange>, StoreError>;
 
     /// Commits the intent to send `target`. Refused with `WrongCount` when the claim was lost, the
-    /// tenant or the daemon is paused, or the change moved.
+    /// tenant or the daemon is paused, the tenant is suspended, or the change moved.
     async fn mark_executing(
         &self,
         tenant: &TenantId,
@@ -124,8 +126,10 @@ pub trait ChangeStore {
         now: Timestamp,
     ) -> Result<(), StoreError>;
 
-    /// Ends a claimed or executing change, or sends it back. A completed budget also enters the
-    /// object's history as our move, and its known settings. `WrongCount` when the claim was lost.
+    /// Ends a claimed or executing change, or sends it back. A completed budget or status
+    /// that was sent also enters the object's history as our move, and its known settings; what
+    /// was in force already is left for the next read of the structure to find. An executing
+    /// change cannot be refused. `WrongCount` when the claim was lost.
     async fn settle_change(
         &self,
         tenant: &TenantId,
@@ -138,7 +142,7 @@ pub trait ChangeStore {
     /// Changes whose sending was committed and whose effect is not settled, oldest first.
     async fn executing_changes(&self, tenant: &TenantId) -> Result<Vec<PendingChange>, StoreError>;
 
-    /// A person approves a waiting change, of whichever tenant; `None` when it is not waiting. It
+    /// A person approves a waiting change, of whichever tenant; `None` when it is not waiting or has lapsed. It
     /// becomes due at once and is judged again before it is sent.
     async fn approve_change(
         &self,
@@ -156,7 +160,8 @@ pub trait ChangeStore {
         now: Timestamp,
     ) -> Result<Option<PendingChange>, StoreError>;
 
-    /// Lets changes lapse whose time is over: awaiting ones expire, pending ones are cancelled.
+    /// Lets changes lapse whose time is over: awaiting ones expire, pending ones and those whose
+    /// claim ran out are cancelled.
     async fn expire_changes(&self, tenant: &TenantId, now: Timestamp) -> Result<u64, StoreError>;
 
     /// One change, of whichever tenant; `id` may be a prefix that fits only one.
@@ -165,7 +170,8 @@ pub trait ChangeStore {
     /// Changes that fit, newest first.
     async fn changes(&self, filter: &ChangeFilter) -> Result<Vec<PendingChange>, StoreError>;
 
-    /// When the next pending change of the tenant is due.
+    /// When the next change of the tenant is due: a pending one at its time, a claimed one when its
+    /// lease runs out.
     async fn next_due(&self, tenant: &TenantId) -> Result<Option<Timestamp>, StoreError>;
 
     /// What was sent to Meta from `since` on, also when its effect is not known, oldest first.

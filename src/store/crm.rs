@@ -47,9 +47,10 @@ pub trait CrmStore {
     ) -> Result<Vec<DealId>, StoreError>;
 
     /// Records deals as the CRM has them now, with every stage they passed (a stage entered at a
-    /// time is kept once, whatever brought it), and strikes them off the requests made before
-    /// `read_at`. `missing` are asked-for deals that the CRM does not have: known ones are marked
-    /// archived. Returns how many deals differ from before. A read older than the one kept changes
+    /// time is kept once, whatever brought it), and strikes them off the requests made up to
+    /// `read_at` (when the reading began). `missing` are asked-for deals that the CRM does not have: known ones are marked
+    /// archived. Returns how many deals differ from before
+    /// in more than the time of their last change. A read older than the one kept changes
     /// nothing.
     async fn record_deals(
         &self,

@@ -2,6 +2,8 @@
 
 use async_trait::async_trait;
 
+pub use super::decision_json::{BadInputs, inputs_from_json, inputs_json, rationale_json};
+
 use super::StoreError;
 use crate::domain::ids::{ChangeId, DecisionId, RunId, TenantId};
 use crate::domain::structure::EntityRef;
@@ -82,13 +84,4 @@ pub trait DecisionStore {
         &self,
         tenant: &TenantId,
     ) -> Result<Vec<(EntityRef, String, Timestamp)>, StoreError>;
-}
-
-/// TEMP
-pub fn inputs_json(_: &crate::domain::policy::PolicyInputs) -> String {
-    String::new()
-}
-/// TEMP
-pub fn rationale_json(_: &crate::domain::rationale::Rationale) -> String {
-    String::new()
 }

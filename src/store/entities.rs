@@ -26,6 +26,9 @@ pub trait EntityStore {
     /// Replaces the structure. Objects that are gone are kept as ended, not forgotten. Every budget
     /// and status that differs from the one kept is added to the history at `read_at` as somebody
     /// else's move, and returned. A first read returns nothing and begins each object's history.
+    /// A read from before our own last move of an object (`read_at` is when the reading began), or
+    /// made while a change of it is being sent, does not touch that setting; a read older than the
+    /// one kept changes nothing.
     async fn record_structure(
         &self,
         tenant: &TenantId,
@@ -39,7 +42,8 @@ pub trait EntityStore {
         tenant: &TenantId,
     ) -> Result<Option<(Structure, Timestamp)>, StoreError>;
 
-    /// Budget moves of every object from `since` on, whoever made them, oldest first.
+    /// Moves of every object from one daily budget to another from `since` on, whoever made them,
+    /// oldest first.
     async fn budget_moves(
         &self,
         tenant: &TenantId,

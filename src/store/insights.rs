@@ -14,7 +14,8 @@ pub trait InsightStore {
     /// Records figures: a row of the same ad and window is replaced, never added to. Days from
     /// `since` to `until` that were read whole and hold no row for an ad that had one lose it
     /// (Meta took it back); hourly and daily rows are separate. The watermark (the time of the
-    /// pull) moves in the same transaction and never backwards.
+    /// pull) moves in the same transaction and never backwards; a pull older than a row kept leaves
+    /// that row alone.
     async fn record_insights(
         &self,
         tenant: &TenantId,

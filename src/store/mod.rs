@@ -11,6 +11,7 @@
 pub mod audit;
 pub mod changes;
 pub mod crm;
+mod decision_json;
 pub mod decisions;
 pub mod entities;
 pub mod gate;

@@ -65,7 +65,8 @@ pub struct LayerCounts {
 pub trait RevenueStore {
     /// Settles a deal: credit, attempts, conversions (one per deal, stage and time, updated in
     /// place) and ledger entries, in one transaction. If the deal has a newer revision by now it
-    /// stays unsettled, and what was written stands. Entries are only ever added.
+    /// stays unsettled, and what was written stands. Entries are only ever added. Settling from one
+    /// revision a second time is a `WrongCount`, so that nothing counts twice.
     async fn settle_deal(
         &self,
         tenant: &TenantId,
@@ -73,14 +74,15 @@ pub trait RevenueStore {
         now: Timestamp,
     ) -> Result<(), StoreError>;
 
-    /// A deal's entries, oldest first.
+    /// A deal's entries, in the order they were made.
     async fn deal_ledger(
         &self,
         tenant: &TenantId,
         deal: &DealId,
     ) -> Result<Vec<RevenueEntry>, StoreError>;
 
-    /// Totals per ad credited (`None`: unattributed) of entries that occurred from `from` on, by ad.
+    /// Totals per ad credited (`None`: unattributed) of entries that occurred from `from` on, by ad;
+    /// an ad with entries in two currencies has a row for each.
     async fn revenue_by_ad(
         &self,
         tenant: &TenantId,

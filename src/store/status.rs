@@ -26,10 +26,8 @@ pub trait StatusStore {
     async fn store_status(&self) -> Result<StoreStatus, StoreError>;
 
     /// How many changes of the tenant are in each state, by state; states without any are left out.
-    async fn change_counts(
-        &self,
-        tenant: &TenantId,
-    ) -> Result<Vec<(ChangeState, u64)>, StoreError>;
+    async fn change_counts(&self, tenant: &TenantId)
+    -> Result<Vec<(ChangeState, u64)>, StoreError>;
 
     /// Ends work that was begun, folds the log into the database and closes it. Every later call is
     /// `Unavailable`.

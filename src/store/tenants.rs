@@ -49,7 +49,8 @@ pub trait TenantStore {
     /// tenant concerned gets an audit line.
     async fn pause(&self, tenant: Option<&TenantId>, held: &Held) -> Result<bool, StoreError>;
 
-    /// Ends a pause and a parking; `false` when there was none.
+    /// Ends a pause and a parking (with `None` the daemon's own pause alone); `false` when there
+    /// was none. Every tenant concerned gets an audit line.
     async fn resume(
         &self,
         tenant: Option<&TenantId>,

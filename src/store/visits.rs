@@ -24,6 +24,7 @@ pub enum VisitKey {
 #[async_trait]
 pub trait VisitStore {
     /// Keeps a visit; `false` when one of that id is kept already, which stays as it is.
+    /// Hashes of a visitor without consent are left out.
     async fn record_visit(&self, tenant: &TenantId, visit: &Visit) -> Result<bool, StoreError>;
 
     /// The visit of that id.

@@ -110,7 +110,7 @@ const RULES: &[Rule] = &[
             TELEMETRY,
             "store",
             "actors::handle",
-            // What names a delivery: the keys of its events.
+            // Whose a delivery is, and what makes two of them one.
             "vendors::hubspot::events",
             "vendors::hubspot::signature",
             "vendors::meta::signature",

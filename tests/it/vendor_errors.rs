@@ -1,11 +1,6 @@
 //! What the clients make of answers that no documentation shows: proxies' pages, answers cut
 //! short, dropped connections, silence. And whatever happens, no error tells a token.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "helpers outside of test functions fail a test as well"
-)]
-
 use std::error::Error;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -39,7 +39,6 @@ impl Status {
     }
 }
 
-
 /// What only an ad has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::sandbox) struct AdNode {
@@ -293,9 +292,7 @@ impl Market {
             }
             Field::DailyBudget => {
                 if node.level == Level::Ad {
-                    return Err(Refusal::BadValue(
-                        "an ad has no daily_budget".to_owned(),
-                    ));
+                    return Err(Refusal::BadValue("an ad has no daily_budget".to_owned()));
                 }
                 let new: i64 = write
                     .value

@@ -210,8 +210,7 @@ impl Market {
             let id = 20_000_000_000 + tick.unsigned_abs() * 1_000 + 960 + k;
             let (created, properties, visit) = self.organic_trail(person, visited);
             if let Some(visit) = visit {
-                self.pending
-                    .insert((visit.at, id, 0), Event::Visit(visit));
+                self.pending.insert((visit.at, id, 0), Event::Visit(visit));
             }
             let course = course(self.business, 1.0, created, person.named("course"));
             self.open_deal(id, created, course, properties, None, person);

@@ -20,14 +20,10 @@ mod journey;
 mod truth;
 mod visitor;
 
-pub(super) use account::{
-    Activity, AdNode, Applied, Field, Level, Node, Refusal, Write,
-};
-pub(super) use journey::{Contact, CrmEvent, CrmKind, Deal, DealView, decimal};
+pub(super) use account::{Activity, AdNode, Applied, Field, Level, Node, Refusal, Write};
+pub(super) use journey::{Contact, CrmEvent, CrmKind, Deal, decimal};
 pub(super) use visitor::Visit;
 
-/// Length of a tick.
-pub(super) const TICK: SignedDuration = SignedDuration::from_mins(10);
 const TICKS_PER_HOUR: i64 = 6;
 
 /// How the day's budget is spread over the hours of the account's day; sums to 24.
@@ -74,7 +70,6 @@ struct AdState {
 
 #[derive(Debug, Clone)]
 struct SetState {
-    node: usize,
     ads: Vec<usize>,
     /// The budget its audience was sized for, in minor units.
     reference_minor: f64,
@@ -217,7 +212,6 @@ impl Market {
                     self.push_ad(&id, at, set_node, theme, set_log, created);
                 }
                 self.sets.push(SetState {
-                    node: set_node,
                     ads,
                     reference_minor: reference,
                     favour: libm::exp(draw.named("favour").normal() * 0.3),
@@ -302,7 +296,8 @@ impl Market {
         let (level, n) = id.split_once('/')?;
         let n: usize = n.parse().ok()?;
         let of = |level| {
-            (0..self.nodes.len()).filter(move |i| self.nodes.get(*i).is_some_and(|n| n.level == level))
+            (0..self.nodes.len())
+                .filter(move |i| self.nodes.get(*i).is_some_and(|n| n.level == level))
         };
         match level {
             "campaign" => of(Level::Campaign).nth(n),
@@ -387,7 +382,7 @@ impl Market {
 
     fn tick(&mut self, tick: i64, at: Timestamp) {
         let local = self.zone.to_datetime(at);
-        let day = super::day_number(local.date());
+        let day = super::epoch_day(local.date());
         let weekday = i64::from(local.weekday().to_sunday_zero_offset());
         let hour = usize::try_from(local.hour()).unwrap_or(0);
         let elapsed =
@@ -486,15 +481,7 @@ impl Market {
     }
 
     /// One ad's tick; what it spent, in thousandths of a minor unit.
-    fn show(
-        &mut self,
-        a: usize,
-        amount: f64,
-        cpm: f64,
-        ctr: f64,
-        tick: i64,
-        at: Timestamp,
-    ) -> f64 {
+    fn show(&mut self, a: usize, amount: f64, cpm: f64, ctr: f64, tick: i64, at: Timestamp) -> f64 {
         let funnel = self.business.funnel();
         let sample = self.sample;
         let Some(ad) = self.ads.get_mut(a) else {

@@ -173,11 +173,7 @@ impl Memory {
 
 impl Market {
     fn landing_url(&self, ad: usize, click: Draw) -> (String, BTreeMap<&'static str, String>) {
-        let id = |node: usize| {
-            self.nodes
-                .get(node)
-                .map_or(String::new(), |n| n.id.clone())
-        };
+        let id = |node: usize| self.nodes.get(node).map_or(String::new(), |n| n.id.clone());
         let ad_node = self.ads.get(ad).map_or(0, |a| a.node);
         let set_node = self.nodes.get(ad_node).and_then(|n| n.parent).unwrap_or(0);
         let campaign = self.nodes.get(set_node).and_then(|n| n.parent).unwrap_or(0);
@@ -277,8 +273,7 @@ impl Market {
                     later(5.0, 22.0)
                 };
                 let again = click.named("again");
-                let mut second =
-                    self.visit(at, self.business.landing_page(), false, who, again);
+                let mut second = self.visit(at, self.business.landing_page(), false, who, again);
                 if same_device {
                     second.ip = address(again);
                 } else {
@@ -311,8 +306,7 @@ impl Market {
         person: Draw,
         visited: Timestamp,
     ) -> (Timestamp, BTreeMap<&'static str, String>, Option<Visit>) {
-        let mut properties =
-            BTreeMap::from([("hs_analytics_source", "ORGANIC_SEARCH".to_owned())]);
+        let mut properties = BTreeMap::from([("hs_analytics_source", "ORGANIC_SEARCH".to_owned())]);
         let created = time::add(visited, time::minutes(4));
         let visit = person.named("tracked").chance(0.6).then(|| {
             let page = self.business.landing_page();

@@ -50,19 +50,16 @@ impl Error {
         Self::new(
             1,
             0,
-            "Please reduce the amount of data you're asking for, then retry your request".to_owned(),
+            "Please reduce the amount of data you're asking for, then retry your request"
+                .to_owned(),
         )
     }
 
     pub(in crate::sandbox) fn throttled_account() -> Self {
-        Self::new(
-            17,
-            2_446_079,
-            "(#17) User request limit reached".to_owned(),
-        )
+        Self::new(17, 2_446_079, "(#17) User request limit reached".to_owned())
     }
 
-    pub(in crate::sandbox) const fn status(&self) -> u16 {
+    pub(super) const fn status(&self) -> u16 {
         match self.code {
             1 | 2 => 500,
             // Throttles are 400 too, not 429.

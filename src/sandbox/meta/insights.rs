@@ -24,13 +24,51 @@ const HOURLY: &str = "hourly_stats_aggregated_by_advertiser_time_zone";
 
 /// Fields that are known; those that this sandbox has no value for are never given.
 const KNOWN: &[&str] = &[
-    "account_id", "account_name", "account_currency", "campaign_id", "campaign_name", "adset_id", "adset_name", "ad_id",
-    "ad_name", "date_start", "date_stop", "spend", "impressions", "reach", "frequency", "clicks", "inline_link_clicks",
-    "outbound_clicks", "unique_clicks", "cpm", "cpc", "ctr", "actions", "action_values", "cost_per_action_type",
-    "conversions", "conversion_values", "conversion_leads", "results", "attribution_setting", "optimization_goal", "objective",
-    "video_p25_watched_actions", "video_p50_watched_actions", "video_p75_watched_actions", "video_p100_watched_actions",
-    "video_thruplay_watched_actions", "quality_ranking", "engagement_rate_ranking", "conversion_rate_ranking",
-    "updated_time", "created_time", "purchase_roas", "website_purchase_roas", "buying_type",
+    "account_id",
+    "account_name",
+    "account_currency",
+    "campaign_id",
+    "campaign_name",
+    "adset_id",
+    "adset_name",
+    "ad_id",
+    "ad_name",
+    "date_start",
+    "date_stop",
+    "spend",
+    "impressions",
+    "reach",
+    "frequency",
+    "clicks",
+    "inline_link_clicks",
+    "outbound_clicks",
+    "unique_clicks",
+    "cpm",
+    "cpc",
+    "ctr",
+    "actions",
+    "action_values",
+    "cost_per_action_type",
+    "conversions",
+    "conversion_values",
+    "conversion_leads",
+    "results",
+    "attribution_setting",
+    "optimization_goal",
+    "objective",
+    "video_p25_watched_actions",
+    "video_p50_watched_actions",
+    "video_p75_watched_actions",
+    "video_p100_watched_actions",
+    "video_thruplay_watched_actions",
+    "quality_ranking",
+    "engagement_rate_ranking",
+    "conversion_rate_ranking",
+    "updated_time",
+    "created_time",
+    "purchase_roas",
+    "website_purchase_roas",
+    "buying_type",
 ];
 
 /// Rows that one synchronous call may compute.
@@ -72,7 +110,12 @@ pub(super) fn read(context: &Context<'_>, top: Option<usize>) -> Result<Value, E
 /// `POST …/insights`: orders a report.
 pub(super) fn submit(context: &mut Context<'_>) -> Result<Value, Error> {
     query(context, None)?;
-    let id = format!("69{:013}", report_draw(context).named(context.trace).below(9_999_999_999_999));
+    let id = format!(
+        "69{:013}",
+        report_draw(context)
+            .named(context.trace)
+            .below(9_999_999_999_999)
+    );
     let report = Report {
         at: context.now,
         node: None,
@@ -94,9 +137,11 @@ pub(super) fn report(context: &mut Context<'_>, id: &str, rest: &[&str]) -> Resu
         _ => ("Job Completed", 100),
     };
     match rest {
-        [] => Ok(json!({"id": id, "account_id": context.tenant.spec.ad_account.digits(),
+        [] => Ok(
+            json!({"id": id, "account_id": context.tenant.spec.ad_account.digits(),
             "async_status": status, "async_percent_completion": percent,
-            "time_ref": time::to_micros(report.at) / 1_000_000})),
+            "time_ref": time::to_micros(report.at) / 1_000_000}),
+        ),
         ["insights"] if percent < 100 => Err(Error::new(
             2601,
             1_815_107,
@@ -155,10 +200,7 @@ fn query(context: &Context<'_>, top: Option<usize>) -> Result<Query, Error> {
             .ok_or_else(|| Error::bad("time_increment must be 1 to 90 or all_days"))?,
     };
     let text = call.param("fields").unwrap_or("impressions,spend");
-    let fields: Vec<String> = wanted(text)?
-        .iter()
-        .map(|w| w.name().to_owned())
-        .collect();
+    let fields: Vec<String> = wanted(text)?.iter().map(|w| w.name().to_owned()).collect();
     for field in &fields {
         if !KNOWN.contains(&field.as_str()) {
             return Err(Error::bad(&format!(
@@ -166,7 +208,11 @@ fn query(context: &Context<'_>, top: Option<usize>) -> Result<Query, Error> {
             )));
         }
     }
-    if is_hourly && fields.iter().any(|f| f == "reach" || f == "frequency" || f == "unique_clicks") {
+    if is_hourly
+        && fields
+            .iter()
+            .any(|f| f == "reach" || f == "frequency" || f == "unique_clicks")
+    {
         return Err(Error::new(
             100,
             1_504_042,
@@ -174,7 +220,12 @@ fn query(context: &Context<'_>, top: Option<usize>) -> Result<Query, Error> {
         ));
     }
     let today = time::day_of(context.now, &market.zone);
-    let (since, until) = span(call.param("time_range"), call.param("date_preset"), today, market)?;
+    let (since, until) = span(
+        call.param("time_range"),
+        call.param("date_preset"),
+        today,
+        market,
+    )?;
     Ok(Query {
         level,
         is_account,
@@ -233,7 +284,7 @@ fn settled(market: &Market, draw: Draw, ad: usize, day: Date, now: Timestamp) ->
         + 0.04
             * draw
                 .of(ad as u64)
-                .of(super::super::day_number(day).unsigned_abs())
+                .of(super::super::epoch_day(day).unsigned_abs())
                 .unit();
     1.0 - short * (1.0 - (age / 3.0).min(1.0))
 }
@@ -285,7 +336,11 @@ fn sums(
     let places: Vec<(usize, Date, u8)> = (from..to)
         .map(|i| {
             let at = time::add(market.born, time::hours(i64::try_from(i).unwrap_or(0)));
-            (i, time::day_of(at, &market.zone), time::hour_of(at, &market.zone))
+            (
+                i,
+                time::day_of(at, &market.zone),
+                time::hour_of(at, &market.zone),
+            )
         })
         .collect();
     let mut sums: BTreeMap<Key, Sum> = BTreeMap::new();
@@ -330,7 +385,7 @@ fn window(query: &Query, day: Date) -> (Date, Date) {
     if query.increment == 0 {
         return (query.since, query.until);
     }
-    let n = super::super::day_number(day) - super::super::day_number(query.since);
+    let n = super::super::epoch_day(day) - super::super::epoch_day(query.since);
     let since = time::add_days(query.since, n / query.increment * query.increment);
     let until = time::add_days(since, query.increment - 1).min(query.until);
     (since, until)
@@ -392,7 +447,10 @@ fn row(context: &Context<'_>, query: &Query, node: usize, sum: Sum) -> Map<Strin
         all.insert(name.to_owned(), value);
     };
     put("account_id", json!(context.tenant.spec.ad_account.digits()));
-    put("account_name", json!(format!("{} ads", context.tenant.spec.tenant)));
+    put(
+        "account_name",
+        json!(format!("{} ads", context.tenant.spec.tenant)),
+    );
     put("account_currency", json!(market.currency.code()));
     if !query.is_account {
         let mut at = Some(node);
@@ -432,7 +490,10 @@ fn row(context: &Context<'_>, query: &Query, node: usize, sum: Sum) -> Map<Strin
         put("clicks", json!(clicks));
         put("inline_link_clicks", json!(clicks));
         put("unique_clicks", json!(clicks));
-        put("outbound_clicks", json!([{"action_type": "outbound_click", "value": clicks}]));
+        put(
+            "outbound_clicks",
+            json!([{"action_type": "outbound_click", "value": clicks}]),
+        );
         put("cpc", json!(format!("{:.6}", main / sum.clicks as f64)));
         if sum.impressions > 0 {
             let ctr = sum.clicks as f64 * 100.0 / sum.impressions as f64;
@@ -440,7 +501,10 @@ fn row(context: &Context<'_>, query: &Query, node: usize, sum: Sum) -> Map<Strin
         }
     }
     actions(market, query, sum, &mut put);
-    put("updated_time", json!(time::day_of(context.now, &market.zone).to_string()));
+    put(
+        "updated_time",
+        json!(time::day_of(context.now, &market.zone).to_string()),
+    );
     all
 }
 
@@ -461,7 +525,11 @@ fn actions(market: &Market, query: &Query, sum: Sum, put: &mut impl FnMut(&str, 
     if !query.is_hourly {
         add("landing_page_view", sum.clicks * 9 / 10, false);
         let kinds: &[&str] = if market.business.has_campaign_budgets() {
-            &["purchase", "omni_purchase", "offsite_conversion.fb_pixel_purchase"]
+            &[
+                "purchase",
+                "omni_purchase",
+                "offsite_conversion.fb_pixel_purchase",
+            ]
         } else {
             &["lead", "offsite_conversion.fb_pixel_lead"]
         };
@@ -469,7 +537,10 @@ fn actions(market: &Market, query: &Query, sum: Sum, put: &mut impl FnMut(&str, 
             add(kind, sum.leads, true);
         }
         if sum.value_minor > 0 {
-            let value = main_units(sum.value_minor.unsigned_abs() * 1_000, market.currency.offset());
+            let value = main_units(
+                sum.value_minor.unsigned_abs() * 1_000,
+                market.currency.offset(),
+            );
             let rows: Vec<Value> = kinds
                 .iter()
                 .map(|kind| json!({"action_type": kind, "value": value, "7d_click": value}))

@@ -136,7 +136,9 @@ impl AccountUsage {
         };
         if hour.count(now) >= quota {
             let code = if is_insights { 80_000 } else { 80_004 };
-            let message = format!("(#{code}) There have been too many calls to this ad-account. Wait a bit and try again.");
+            let message = format!(
+                "(#{code}) There have been too many calls to this ad-account. Wait a bit and try again."
+            );
             return Err(Throttle {
                 error: Error::new(code, 2_446_079, message),
                 was_blocked: false,
@@ -153,7 +155,11 @@ impl AccountUsage {
             }
             if self.writes.len() >= 100 {
                 return Err(Throttle {
-                    error: Error::new(613, 5_044_001, "(#613) Calls to this api have exceeded the rate limit.".to_owned()),
+                    error: Error::new(
+                        613,
+                        5_044_001,
+                        "(#613) Calls to this api have exceeded the rate limit.".to_owned(),
+                    ),
                     was_blocked: false,
                 });
             }
@@ -257,7 +263,8 @@ impl AppUsage {
         let used = percent(self.calls.count(now), self.quota);
         (
             "x-app-usage".to_owned(),
-            json!({"call_count": used, "total_time": used / 2, "total_cputime": used / 2}).to_string(),
+            json!({"call_count": used, "total_time": used / 2, "total_cputime": used / 2})
+                .to_string(),
         )
     }
 }
@@ -281,7 +288,12 @@ mod tests {
         assert!(!first.was_blocked);
         let again = usage.charge(false, false, 5, at(299)).unwrap_err();
         assert!(again.was_blocked);
-        assert!(usage.charge(false, false, 5, at(598)).unwrap_err().was_blocked);
+        assert!(
+            usage
+                .charge(false, false, 5, at(598))
+                .unwrap_err()
+                .was_blocked
+        );
         assert!(usage.charge(false, false, 5, at(900)).is_ok());
     }
 

@@ -42,7 +42,10 @@ impl TokenState {
 
     fn check(&self) -> Result<(), Error> {
         match self {
-            Self::Revoked => Err(Error::token(458, "The user has not authorized application.")),
+            Self::Revoked => Err(Error::token(
+                458,
+                "The user has not authorized application.",
+            )),
             Self::Expired => Err(Error::token(463, "Session has expired.")),
             Self::Valid | Self::Scopes(_) => Ok(()),
         }
@@ -148,7 +151,13 @@ fn route(
         .tenants
         .iter()
         .find(|t| t.spec.meta_token == token)
-        .ok_or_else(|| Error::new(190, 0, "Invalid OAuth access token - Cannot parse access token".to_owned()))?;
+        .ok_or_else(|| {
+            Error::new(
+                190,
+                0,
+                "Invalid OAuth access token - Cannot parse access token".to_owned(),
+            )
+        })?;
     let (mut state, now) = world.at_now(tenant);
     let result = charged(world, tenant, &mut state, call, now, first).and_then(|()| {
         state.meta_token.check()?;
@@ -311,9 +320,9 @@ fn dispatch(context: &mut Context<'_>, first: &str, rest: &[&str]) -> Result<Val
                 return insights::report(context, id, rest);
             }
             let node = context.state.market.find(id);
-            let node = node.filter(|_| !id.contains('/')).ok_or_else(|| {
-                Error::missing("get", id)
-            })?;
+            let node = node
+                .filter(|_| !id.contains('/'))
+                .ok_or_else(|| Error::missing("get", id))?;
             match rest {
                 [] => objects::object(context, node),
                 ["insights"] => insights::read(context, Some(node)),

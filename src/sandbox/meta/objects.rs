@@ -89,28 +89,82 @@ fn select(all: &Map<String, Value>, known: &[&str], fields: &[Wanted]) -> Result
 }
 
 const ACCOUNT: &[&str] = &[
-    "age", "business_name", "funding_source_details", "owner", "tax_id", "user_tasks", "capabilities",
+    "age",
+    "business_name",
+    "funding_source_details",
+    "owner",
+    "tax_id",
+    "user_tasks",
+    "capabilities",
 ];
 const CAMPAIGN: &[&str] = &[
-    "daily_budget", "lifetime_budget", "budget_remaining", "bid_strategy", "spend_cap", "issues_info", "stop_time",
-    "smart_promotion_type", "advantage_state_info", "last_budget_toggling_time", "pacing_type", "adlabels",
+    "daily_budget",
+    "lifetime_budget",
+    "budget_remaining",
+    "bid_strategy",
+    "spend_cap",
+    "issues_info",
+    "stop_time",
+    "smart_promotion_type",
+    "advantage_state_info",
+    "last_budget_toggling_time",
+    "pacing_type",
+    "adlabels",
 ];
 const AD_SET: &[&str] = &[
-    "daily_budget", "lifetime_budget", "budget_remaining", "daily_min_spend_target", "daily_spend_cap",
-    "lifetime_min_spend_target", "lifetime_spend_cap", "bid_strategy", "bid_amount", "bid_constraints",
-    "learning_stage_info", "issues_info", "end_time", "adset_schedule", "pacing_type", "targeting",
-    "is_budget_schedule_enabled", "budget_schedules",
+    "daily_budget",
+    "lifetime_budget",
+    "budget_remaining",
+    "daily_min_spend_target",
+    "daily_spend_cap",
+    "lifetime_min_spend_target",
+    "lifetime_spend_cap",
+    "bid_strategy",
+    "bid_amount",
+    "bid_constraints",
+    "learning_stage_info",
+    "issues_info",
+    "end_time",
+    "adset_schedule",
+    "pacing_type",
+    "targeting",
+    "is_budget_schedule_enabled",
+    "budget_schedules",
 ];
 const AD: &[&str] = &[
-    "issues_info", "ad_review_feedback", "failed_delivery_checks", "last_updated_by_app_id", "bid_amount",
-    "tracking_specs", "conversion_specs",
+    "issues_info",
+    "ad_review_feedback",
+    "failed_delivery_checks",
+    "last_updated_by_app_id",
+    "bid_amount",
+    "tracking_specs",
+    "conversion_specs",
 ];
 const CREATIVE: &[&str] = &[
-    "title", "body", "object_story_spec", "asset_feed_spec", "call_to_action_type", "video_id", "thumbnail_url",
-    "image_hash", "image_url", "effective_object_story_id", "url_tags", "link_url", "name", "object_type", "id",
-    "status", "object_story_id", "account_id",
+    "title",
+    "body",
+    "object_story_spec",
+    "asset_feed_spec",
+    "call_to_action_type",
+    "video_id",
+    "thumbnail_url",
+    "image_hash",
+    "image_url",
+    "effective_object_story_id",
+    "url_tags",
+    "link_url",
+    "name",
+    "object_type",
+    "id",
+    "status",
+    "object_story_id",
+    "account_id",
 ];
-const ACTIVITY: &[&str] = &["translated_event_type", "date_time_in_timezone", "application_name"];
+const ACTIVITY: &[&str] = &[
+    "translated_event_type",
+    "date_time_in_timezone",
+    "application_name",
+];
 
 /// Meta's form of an instant: no colon in the offset.
 pub(super) fn instant(at: Timestamp) -> String {
@@ -268,9 +322,7 @@ fn ad_set(context: &Context<'_>, node: usize, own: &Node, all: &mut Map<String, 
 fn ad(context: &Context<'_>, node: usize, own: &Node, all: &mut Map<String, Value>) {
     let market = &context.state.market;
     let set = own.parent.and_then(|p| market.nodes.get(p));
-    let campaign = set
-        .and_then(|s| s.parent)
-        .and_then(|p| market.nodes.get(p));
+    let campaign = set.and_then(|s| s.parent).and_then(|p| market.nodes.get(p));
     all.insert("adset_id".into(), json!(set.map(|s| s.id.as_str())));
     all.insert("campaign_id".into(), json!(campaign.map(|c| c.id.as_str())));
     if let Some(app) = &own.last_application {
@@ -372,9 +424,10 @@ pub(super) fn edge(context: &Context<'_>, edge: &str, top: Option<usize>) -> Res
     };
     let statuses: Option<Vec<String>> = match context.call.param("effective_status") {
         None => None,
-        Some(text) => Some(serde_json::from_str(text).map_err(|_| {
-            Error::bad("Param effective_status must be an array of enums")
-        })?),
+        Some(text) => Some(
+            serde_json::from_str(text)
+                .map_err(|_| Error::bad("Param effective_status must be an array of enums"))?,
+        ),
     };
     let mut since = match context.call.param("updated_since") {
         None => None,

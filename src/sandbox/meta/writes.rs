@@ -82,7 +82,12 @@ pub(super) fn write(context: &mut Context<'_>, id: &str) -> Result<Value, Error>
                 );
                 context.world.record_durably(&entry).map_err(|cause| {
                     tracing::error!(%cause, "the sandbox cannot write its journal");
-                    Error::new(2, 0, "An unexpected error has occurred. Please retry your request later.".to_owned())
+                    Error::new(
+                        2,
+                        0,
+                        "An unexpected error has occurred. Please retry your request later."
+                            .to_owned(),
+                    )
                 })?;
             }
             Err(refusal) => return Err(refused(context, id, &write, refusal, false)),

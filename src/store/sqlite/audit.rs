@@ -84,7 +84,12 @@ fn read(row: &SqliteRow) -> Result<ChainedEntry, StoreError> {
     let row = Columns::of(TABLE, row);
     let event: &str = row.get("event")?;
     let side = |minor: &str, currency: &str, status: &str| {
-        target(TABLE, row.get(minor)?, row.text(currency)?, row.text(status)?)
+        target(
+            TABLE,
+            row.get(minor)?,
+            row.text(currency)?,
+            row.text(status)?,
+        )
     };
     Ok(ChainedEntry {
         sequence: row.get("sequence")?,

@@ -6,7 +6,9 @@ use sqlx::sqlite::SqliteRow;
 use super::faults::fault;
 use super::values::{Columns, TargetColumns, clean, corrupt, micros, money_opt, run_status};
 use crate::domain::audit::{AuditEntry, AuditEvent};
-use crate::domain::change::{ChangeKind, ChangeState, Origin, PendingChange, ProposedChange, Target};
+use crate::domain::change::{
+    ChangeKind, ChangeState, Origin, PendingChange, ProposedChange, Target,
+};
 use crate::domain::time::Timestamp;
 use crate::store::StoreError;
 

@@ -233,7 +233,11 @@ async fn record(
     .bind(deal.pipeline.as_str())
     .bind(deal.stage.as_str())
     .bind(deal.amount.as_ref().map(|amount| amount.decimal.as_str()))
-    .bind(deal.amount.as_ref().and_then(|amount| amount.currency.as_deref()))
+    .bind(
+        deal.amount
+            .as_ref()
+            .and_then(|amount| amount.currency.as_deref()),
+    )
     .bind(micros(deal.created_at))
     .bind(micros(deal.updated_at))
     .bind(i64::from(deal.is_archived))

@@ -176,9 +176,7 @@ impl DecisionStore for SqliteStore {
         .map_err(fault("reading which ads were put aside"))?;
         let mut aside = rows
             .into_iter()
-            .map(|(kind, id, action, at)| {
-                Ok((entity(TABLE, &kind, &id)?, action, from_micros(at)))
-            })
+            .map(|(kind, id, action, at)| Ok((entity(TABLE, &kind, &id)?, action, from_micros(at))))
             .collect::<Result<Vec<_>, StoreError>>()?;
         aside.sort();
         Ok(aside)

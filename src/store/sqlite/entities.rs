@@ -8,15 +8,11 @@ use sqlx::SqliteConnection;
 use super::SqliteStore;
 use super::entity_rows::{self as rows, Object, TABLE};
 use super::faults::fault;
-use super::values::{
-    Columns, TargetColumns, clean, corrupt, entity, micros, money, money_opt,
-};
+use super::values::{Columns, TargetColumns, clean, corrupt, entity, micros, money, money_opt};
 use crate::domain::change::{BudgetMove, PendingChange, Target};
 use crate::domain::ids::TenantId;
 use crate::domain::money::{Currency, Money};
-use crate::domain::structure::{
-    Account, AccountStatus, Budget, EntityRef, RunStatus, Structure,
-};
+use crate::domain::structure::{Account, AccountStatus, Budget, EntityRef, RunStatus, Structure};
 use crate::domain::time::Timestamp;
 use crate::store::StoreError;
 use crate::store::entities::{Drift, EntityStore};
@@ -328,11 +324,12 @@ impl EntityStore for SqliteStore {
         let Some(account) = account else {
             return Ok(None);
         };
-        let objects = sqlx::query("select * from ad_entities where tenant = $1 and gone_at is null")
-            .bind(tenant.as_str())
-            .fetch_all(&mut *tx)
-            .await
-            .map_err(fault(doing))?;
+        let objects =
+            sqlx::query("select * from ad_entities where tenant = $1 and gone_at is null")
+                .bind(tenant.as_str())
+                .fetch_all(&mut *tx)
+                .await
+                .map_err(fault(doing))?;
 
         let row = Columns::of("ad_accounts", &account);
         let currency: &str = row.get("currency")?;

@@ -84,9 +84,11 @@ impl Object<'_> {
 fn budget_columns(budget: Budget) -> (Option<&'static str>, Option<i64>, Option<Currency>) {
     match budget {
         Budget::Daily(money) => (Some("daily"), Some(money.minor()), Some(money.currency())),
-        Budget::Lifetime(money) => {
-            (Some("lifetime"), Some(money.minor()), Some(money.currency()))
-        }
+        Budget::Lifetime(money) => (
+            Some("lifetime"),
+            Some(money.minor()),
+            Some(money.currency()),
+        ),
         Budget::None => (None, None, None),
     }
 }
@@ -163,7 +165,11 @@ pub(super) async fn upsert(
     .bind(campaign.map(|c| clean(&c.objective)))
     .bind(campaign.map(|c| i64::from(c.shares_budgets)))
     .bind(campaign.map(|c| i64::from(c.has_budget_schedule)))
-    .bind(campaign.and_then(|c| c.smart_promotion.as_deref()).map(clean))
+    .bind(
+        campaign
+            .and_then(|c| c.smart_promotion.as_deref())
+            .map(clean),
+    )
     .bind(learning.map(|l| clean(&l.status)))
     .bind(micros_opt(learning.and_then(|l| l.last_significant_edit)))
     .bind(creative.and_then(|c| c.id.as_ref()).map(|id| id.as_str()))
@@ -244,8 +250,7 @@ pub(super) fn ad_set(row: &SqliteRow) -> Result<AdSet, StoreError> {
 
 pub(super) fn ad(row: &SqliteRow) -> Result<Ad, StoreError> {
     let row = Columns::of(TABLE, row);
-    let text =
-        |name: &str| Ok::<_, StoreError>(row.text(name)?.unwrap_or_default().to_owned());
+    let text = |name: &str| Ok::<_, StoreError>(row.text(name)?.unwrap_or_default().to_owned());
     Ok(Ad {
         id: row.id("id")?,
         ad_set: row

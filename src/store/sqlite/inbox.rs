@@ -98,15 +98,13 @@ impl InboxStore for SqliteStore {
         rows.sort_unstable_by_key(|row| row.0); // `returning` promises no order
         Ok(rows
             .into_iter()
-            .map(
-                |(id, source, body, received_at, attempt)| ClaimedDelivery {
-                    id,
-                    source,
-                    body,
-                    received_at: from_micros(received_at),
-                    attempt,
-                },
-            )
+            .map(|(id, source, body, received_at, attempt)| ClaimedDelivery {
+                id,
+                source,
+                body,
+                received_at: from_micros(received_at),
+                attempt,
+            })
             .collect())
     }
 

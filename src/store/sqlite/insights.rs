@@ -38,8 +38,8 @@ fn read(row: &SqliteRow) -> Result<AdInsight, StoreError> {
             u8::try_from(hour).map_err(|cause| corrupt(TABLE, cause))?,
         ),
     };
-    let actions: Vec<(String, f64)> = serde_json::from_str(row.get("actions_json")?)
-        .map_err(|cause| corrupt(TABLE, cause))?;
+    let actions: Vec<(String, f64)> =
+        serde_json::from_str(row.get("actions_json")?).map_err(|cause| corrupt(TABLE, cause))?;
     Ok(AdInsight {
         ad: row.id("ad_id")?,
         ad_set: row.id("ad_set_id")?,
@@ -48,9 +48,7 @@ fn read(row: &SqliteRow) -> Result<AdInsight, StoreError> {
         impressions: row.count("impressions")?,
         clicks: row.count("clicks")?,
         spend: money(TABLE, row.get("spend_minor")?, row.get("currency")?)?,
-        reach: row
-            .get::<Option<i64>>("reach")?
-            .map(super::values::uncount),
+        reach: row.get::<Option<i64>>("reach")?.map(super::values::uncount),
         actions: actions
             .into_iter()
             .map(|(kind, count)| ActionCount { kind, count })

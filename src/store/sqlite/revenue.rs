@@ -268,9 +268,8 @@ impl RevenueStore for SqliteStore {
                 Ok((id_opt(TABLE, ad.as_deref())?, totals))
             })
             .collect::<Result<Vec<(Option<AdId>, _)>, StoreError>>()?;
-        totals.sort_by(|a, b| {
-            (&a.0, a.1.pipeline.currency()).cmp(&(&b.0, b.1.pipeline.currency()))
-        });
+        totals
+            .sort_by(|a, b| (&a.0, a.1.pipeline.currency()).cmp(&(&b.0, b.1.pipeline.currency())));
         Ok(totals)
     }
 

@@ -73,9 +73,7 @@ pub(super) async fn prepare(
 
 /// What an operator can do about a file that does not open.
 pub(super) fn cannot_open(path: &Path, error: &sqlx::Error) -> StoreError {
-    let code = error
-        .as_database_error()
-        .and_then(primary_code);
+    let code = error.as_database_error().and_then(primary_code);
     // Source: SQLite, "Result and Error Codes".
     let remedy = match code {
         Some(5 | 6) => "another process holds it; stop that one or wait for it".to_owned(),

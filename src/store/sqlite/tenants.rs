@@ -15,12 +15,7 @@ use crate::store::StoreError;
 use crate::store::tenants::{Held, TenantHolds, TenantStore};
 
 /// Reads the hold whose columns begin with a word.
-fn held(
-    row: &SqliteRow,
-    by: &str,
-    reason: &str,
-    since: &str,
-) -> Result<Option<Held>, StoreError> {
+fn held(row: &SqliteRow, by: &str, reason: &str, since: &str) -> Result<Option<Held>, StoreError> {
     let row = Columns::of("tenant_state", row);
     let Some(since) = row.at_opt(since)? else {
         return Ok(None);

@@ -160,11 +160,7 @@ pub(super) fn run_status(table: &'static str, name: &str) -> Result<RunStatus, S
 }
 
 /// Reads which object a row is about.
-pub(super) fn entity(
-    table: &'static str,
-    kind: &str,
-    id: &str,
-) -> Result<EntityRef, StoreError> {
+pub(super) fn entity(table: &'static str, kind: &str, id: &str) -> Result<EntityRef, StoreError> {
     let kind = match kind {
         "campaign" => EntityKind::Campaign,
         "adset" => EntityKind::AdSet,
@@ -323,7 +319,12 @@ mod tests {
 
     #[test]
     fn nul_characters_are_left_out() {
-        for (given, kept) in [("", ""), ("plain", "plain"), ("a\0b\0", "ab"), ("ä\0🦀", "ä🦀")] {
+        for (given, kept) in [
+            ("", ""),
+            ("plain", "plain"),
+            ("a\0b\0", "ab"),
+            ("ä\0🦀", "ä🦀"),
+        ] {
             assert_eq!(clean(given), kept);
         }
     }
@@ -333,7 +334,10 @@ mod tests {
         for wanted in [
             None,
             Some(Target::Status(RunStatus::Paused)),
-            Some(Target::DailyBudget(Money::from_minor(12_345, Currency::JPY))),
+            Some(Target::DailyBudget(Money::from_minor(
+                12_345,
+                Currency::JPY,
+            ))),
         ] {
             let columns = TargetColumns::of(wanted);
             let found = target(

@@ -85,14 +85,13 @@ impl WinnerStore for SqliteStore {
     }
 
     async fn past_ads(&self, tenant: &TenantId, model: &str) -> Result<Vec<PastAd>, StoreError> {
-        let rows = sqlx::query(
-            "select * from winners where tenant = $1 and model = $2 order by ad_id",
-        )
-        .bind(tenant.as_str())
-        .bind(model)
-        .fetch_all(&self.readers)
-        .await
-        .map_err(fault("reading past ads"))?;
+        let rows =
+            sqlx::query("select * from winners where tenant = $1 and model = $2 order by ad_id")
+                .bind(tenant.as_str())
+                .bind(model)
+                .fetch_all(&self.readers)
+                .await
+                .map_err(fault("reading past ads"))?;
         rows.iter().map(read).collect()
     }
 }

@@ -120,9 +120,6 @@ mod tests {
         let vector = Lexical.embed("free trial").unwrap();
         let filled: Vec<usize> = (0..DIMENSION).filter(|i| vector[*i] != 0.0).collect();
         let sum: usize = filled.iter().sum();
-        assert_eq!((filled.len(), sum), (PINNED_FILLED, PINNED_SUM));
+        assert_eq!((filled.len(), sum), (12, 4_325));
     }
-
-    const PINNED_FILLED: usize = 0;
-    const PINNED_SUM: usize = 0;
 }

@@ -1,0 +1,173 @@
+//! `roasd audit`: proves that the audit log is whole, and hands it out.
+
+use clap::{Subcommand, ValueEnum};
+use serde_json::json;
+
+use super::changes::line_json;
+use super::context::{CliContext, Out, print_json};
+use super::{Exit, complain};
+use crate::domain::audit::{GENESIS_HASH, verify_after};
+use crate::domain::ids::TenantId;
+
+/// Lines read at a time: a chain need not fit into memory.
+const PAGE: u32 = 1_000;
+
+/// What `audit` takes.
+#[derive(Debug, Clone, clap::Args)]
+pub struct AuditArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: AuditCommand,
+}
+
+/// What can be done with the audit log.
+#[derive(Debug, Clone, Subcommand)]
+pub enum AuditCommand {
+    /// Check that no line was changed, left out, moved or added. Exit code 1 when one was.
+    ///
+    /// Example:  roasd audit verify --tenant acme
+    Verify {
+        /// Of this tenant only.
+        #[arg(long)]
+        tenant: Option<TenantId>,
+    },
+    /// Print the audit log, oldest line first.
+    ///
+    /// Example:  roasd audit export --tenant acme > acme-audit.jsonl
+    Export {
+        /// Of this tenant only.
+        #[arg(long)]
+        tenant: Option<TenantId>,
+        /// The form.
+        #[arg(long, value_enum, default_value_t = Format::Jsonl)]
+        format: Format,
+    },
+}
+
+/// The forms of an export.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// One JSON object a line.
+    Jsonl,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// When the database does not answer or the output cannot be written.
+pub async fn run(args: &AuditArgs, ctx: &CliContext, out: Out<'_>) -> anyhow::Result<Exit> {
+    let (AuditCommand::Verify { tenant } | AuditCommand::Export { tenant, .. }) = &args.command;
+    let tenants = match ctx.chosen(tenant.as_ref()).await? {
+        Ok(tenants) => tenants,
+        Err(unknown) => {
+            complain(&unknown);
+            return Ok(Exit::Usage);
+        }
+    };
+    match args.command {
+        AuditCommand::Verify { .. } => verify(&tenants, ctx, out).await,
+        AuditCommand::Export {
+            format: Format::Jsonl,
+            ..
+        } => export(&tenants, ctx, out).await,
+    }
+}
+
+/// What checking one chain found.
+struct Checked {
+    lines: i64,
+    hash: String,
+    broken: Option<(i64, String)>,
+}
+
+async fn check(tenant: &TenantId, ctx: &CliContext) -> anyhow::Result<Checked> {
+    let mut checked = Checked {
+        lines: 0,
+        hash: GENESIS_HASH.to_owned(),
+        broken: None,
+    };
+    loop {
+        let page = match ctx.store.audit_lines(tenant, checked.lines, PAGE).await {
+            Ok(page) => page,
+            // A line that cannot even be read was not written by roasd.
+            Err(error @ crate::store::StoreError::Corrupt { .. }) => {
+                checked.broken = Some((checked.lines.saturating_add(1), error.to_string()));
+                return Ok(checked);
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let Some(last) = page.last() else {
+            return Ok(checked);
+        };
+        if let Err(broken) = verify_after(checked.lines, &checked.hash, &page) {
+            checked.broken = Some((broken.sequence, broken.what.to_owned()));
+            return Ok(checked);
+        }
+        checked.lines = last.sequence;
+        checked.hash.clone_from(&last.hash);
+    }
+}
+
+async fn verify(tenants: &[TenantId], ctx: &CliContext, out: Out<'_>) -> anyhow::Result<Exit> {
+    let mut exit = Exit::Done;
+    let mut reports = Vec::new();
+    for tenant in tenants {
+        let checked = check(tenant, ctx).await?;
+        if checked.broken.is_some() {
+            exit = Exit::Failed;
+        }
+        if ctx.json {
+            reports.push(json!({
+                "tenant": tenant.as_str(),
+                "holds": checked.broken.is_none(),
+                "lines": checked.lines,
+                "hash": checked.hash,
+                "broken_at": checked.broken.as_ref().map(|(line, _)| line),
+                "problem": checked.broken.as_ref().map(|(_, what)| what),
+            }));
+            continue;
+        }
+        match &checked.broken {
+            None if checked.lines == 0 => writeln!(out, "{tenant}: no lines yet")?,
+            None => writeln!(
+                out,
+                "{tenant}: {} lines hold; the last has hash {}",
+                checked.lines, checked.hash
+            )?,
+            Some((line, what)) => writeln!(
+                out,
+                "{tenant}: BROKEN at line {line}: {what}. The log was changed outside of roasd; \
+                 compare it with a backup (roasd audit export --tenant {tenant})"
+            )?,
+        }
+    }
+    if ctx.json {
+        print_json(
+            out,
+            &json!({ "holds": exit == Exit::Done, "tenants": reports }),
+        )?;
+    } else if exit == Exit::Done {
+        writeln!(
+            out,
+            "A log whose end was cut off still holds: keep the last hash somewhere else to notice."
+        )?;
+    }
+    Ok(exit)
+}
+
+async fn export(tenants: &[TenantId], ctx: &CliContext, out: Out<'_>) -> anyhow::Result<Exit> {
+    for tenant in tenants {
+        let mut after = 0;
+        loop {
+            let page = ctx.store.audit_lines(tenant, after, PAGE).await?;
+            for line in &page {
+                writeln!(out, "{}", line_json(line))?;
+            }
+            match page.last() {
+                Some(last) => after = last.sequence,
+                None => break,
+            }
+        }
+    }
+    Ok(Exit::Done)
+}

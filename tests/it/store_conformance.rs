@@ -1,0 +1,277 @@
+//! What every store promises, each promise once; the macro at the end runs the suite on each
+//! backend. What only a file can do wrong is tested in `files`.
+
+mod audit;
+mod changes;
+mod crm;
+mod entities;
+mod files;
+mod inbox;
+mod insights;
+mod isolation;
+mod rest;
+mod revenue;
+mod visits;
+
+use std::sync::Arc;
+
+use roasd::domain::attribution::{Attribution, Credit, Method};
+use roasd::domain::change::{Origin, ProposedChange, Target};
+use roasd::domain::deal::{CrmAmount, Deal, StageChange};
+use roasd::domain::ids::{
+    AdId, CampaignId, ChangeId, ContactId, DealId, DecisionId, PipelineId, TenantId, VendorStageId,
+};
+use roasd::domain::money::{Currency, Money};
+use roasd::domain::structure::EntityRef;
+use roasd::domain::time::{self, Timestamp};
+use roasd::store::sqlite::{OpenOptions, SqliteStore};
+use roasd::store::{Store, StoreError};
+
+type Db = Arc<dyn Store>;
+
+/// `s` seconds into the tests' own time.
+fn at(s: i64) -> Timestamp {
+    time::from_seconds(1_790_000_000 + s)
+}
+
+fn acme() -> TenantId {
+    TenantId::new("acme").unwrap()
+}
+
+fn globex() -> TenantId {
+    TenantId::new("globex").unwrap()
+}
+
+fn usd(minor: i64) -> Money {
+    Money::from_minor(minor, Currency::USD)
+}
+
+fn ad(id: &str) -> AdId {
+    AdId::new(id).unwrap()
+}
+
+fn deal_id(id: &str) -> DealId {
+    DealId::new(id).unwrap()
+}
+
+fn change_id(id: &str) -> ChangeId {
+    ChangeId::new(id).unwrap()
+}
+
+fn ad_set(id: &str) -> EntityRef {
+    EntityRef::AdSet(id.parse().unwrap())
+}
+
+fn budget(minor: i64) -> Target {
+    Target::DailyBudget(usd(minor))
+}
+
+/// A proposal to move an ad set's budget from 100 to `minor`, due at once.
+fn proposal(tenant: &TenantId, id: &str, set: &str, minor: i64) -> ProposedChange {
+    ProposedChange {
+        id: change_id(id),
+        tenant: tenant.clone(),
+        entity: ad_set(set),
+        entity_name: "Morning classes".to_owned(),
+        campaign: CampaignId::new("c1").unwrap(),
+        expected: budget(10_000),
+        requested: budget(minor),
+        reason: "it earns".to_owned(),
+        origin: Origin::Decision(DecisionId::new("d1").unwrap()),
+        confidence: 0.9,
+        needs_approval: false,
+        rank: 1,
+        earliest_at: at(0),
+        expires_at: at(86_400),
+        proposed_at: at(0),
+    }
+}
+
+/// A deal in `stage` since `s`, with one contact.
+fn deal(id: &str, stage: &str, s: i64) -> Deal {
+    let stage = VendorStageId::new(stage).unwrap();
+    Deal {
+        id: deal_id(id),
+        name: format!("Deal {id}"),
+        pipeline: PipelineId::new("default").unwrap(),
+        stage: stage.clone(),
+        amount: Some(CrmAmount {
+            decimal: "1500.50".to_owned(),
+            currency: Some("EUR".to_owned()),
+        }),
+        history: vec![StageChange { at: at(s), stage }],
+        contacts: vec![ContactId::new(format!("contact-{id}")).unwrap()],
+        created_at: at(0),
+        updated_at: at(s),
+        is_archived: false,
+    }
+}
+
+fn credit(ad_name: &str, method: Method) -> Attribution {
+    Attribution {
+        method,
+        confidence: 0.7,
+        credit: Credit {
+            ad: ad(ad_name),
+            ad_set: Some("s1".parse().unwrap()),
+            campaign: None,
+        },
+        visit: Some("v1".parse().unwrap()),
+        clicked_at: Some(at(-60)),
+        reason: "the click id".to_owned(),
+    }
+}
+
+/// Asserts that somebody else was there first.
+#[track_caller]
+fn assert_lost<T: std::fmt::Debug>(result: Result<T, StoreError>) {
+    assert!(
+        matches!(result, Err(StoreError::WrongCount { found: 0, .. })),
+        "{result:?}"
+    );
+}
+
+/// A store of its own in a directory of its own, which must outlive it.
+async fn on_sqlite() -> (Db, tempfile::TempDir) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("roasd.db");
+    let store = SqliteStore::open(path.to_str().unwrap(), OpenOptions::default())
+        .await
+        .unwrap();
+    (Arc::new(store), dir)
+}
+
+macro_rules! suite {
+    ($($area:ident: $($promise:ident),+ $(,)?;)+) => {
+        mod sqlite {
+            $(mod $area {
+                $(#[tokio::test]
+                async fn $promise() {
+                    let (db, _dir) = super::super::on_sqlite().await;
+                    super::super::$area::$promise(db).await;
+                })+
+            })+
+        }
+    };
+}
+
+suite! {
+    audit:
+        the_chain_verifies,
+        concurrent_lines_keep_one_chain,
+        a_line_reads_back_as_it_was_hashed,
+        lines_are_read_from_a_sequence_on,
+        each_tenant_has_its_own_chain;
+    changes:
+        a_change_reads_back_as_proposed,
+        a_status_change_reads_back_as_proposed,
+        one_change_is_open_per_object_and_kind,
+        the_same_value_stays,
+        a_newer_value_supersedes,
+        what_is_being_sent_is_not_superseded,
+        proposing_again_changes_nothing,
+        lowest_rank_goes_first_then_oldest,
+        a_change_is_not_claimed_early,
+        a_change_is_claimed_once_by_eight,
+        a_lapsed_claim_is_due_again_and_the_old_one_is_lost,
+        an_executing_change_is_never_claimed,
+        a_pause_of_the_tenant_blocks_the_intent,
+        a_pause_of_the_daemon_blocks_the_intent,
+        a_suspension_blocks_the_intent,
+        a_completed_budget_is_our_move_and_known,
+        what_was_in_force_already_is_not_our_move,
+        a_deferred_change_is_pending_and_may_not_count,
+        a_refused_change_stays_refused,
+        what_was_sent_cannot_be_refused,
+        a_failed_and_a_cancelled_change_close_once,
+        an_unanswered_call_can_go_back,
+        executing_changes_are_listed_oldest_first,
+        approval_makes_it_due_at_once,
+        nobody_approves_what_does_not_wait,
+        a_person_rejects_what_is_not_sent,
+        changes_lapse,
+        a_prefix_finds_the_only_one,
+        changes_are_listed_newest_first,
+        next_due_is_the_earliest,
+        past_actions_are_what_was_sent,
+        each_move_writes_its_line,
+        two_currencies_are_refused;
+    inbox:
+        a_repeat_changes_nothing,
+        a_repeat_after_settling_is_a_repeat,
+        a_row_is_claimed_once_by_eight,
+        oldest_first_and_no_more_than_asked,
+        each_claim_counts_and_a_lapsed_one_is_lost,
+        settling_asks_for_deals_and_quarantines_parts,
+        poison_keeps_its_bytes,
+        a_retried_delivery_starts_over,
+        a_dropped_delivery_stays_known,
+        depth_counts_what_waits,
+        many_appends_at_once_are_all_kept;
+    visits:
+        a_visit_is_kept_once,
+        a_click_id_is_case_sensitive,
+        visits_are_found_by_each_key,
+        hashes_need_consent,
+        frequency_counts_consent_alone,
+        clicks_name_an_ad;
+    crm:
+        asking_twice_is_asking_once,
+        a_request_after_the_read_stays,
+        a_deal_reads_back_with_its_stages,
+        a_stage_is_kept_once_whatever_brought_it,
+        only_a_difference_unsettles,
+        an_older_read_changes_nothing,
+        a_missing_deal_is_archived,
+        a_contact_that_changed_unsettles_its_deals,
+        contacts_come_in_order_of_id,
+        a_retry_falls_due,
+        pipeline_stages_are_replaced;
+    revenue:
+        settling_writes_all_of_it,
+        a_state_is_settled_once,
+        a_newer_revision_stays_unsettled,
+        a_deal_can_be_settled_again_when_its_retry_is_due,
+        conversions_are_updated_in_place,
+        totals_are_by_ad,
+        layers_are_counted,
+        faults_are_listed,
+        nothing_is_half_settled,
+        stage_values_are_mirrored;
+    insights:
+        a_restated_row_replaces,
+        a_row_that_meta_took_back_goes,
+        hourly_and_daily_are_separate,
+        an_older_pull_changes_nothing,
+        the_watermark_never_moves_back,
+        spend_is_summed_by_day,
+        ten_thousand_rows_fit;
+    entities:
+        a_structure_reads_back_whole,
+        a_first_read_is_no_drift,
+        a_foreign_edit_is_drift_and_history,
+        our_own_move_is_no_drift,
+        what_is_being_sent_is_no_drift,
+        a_read_from_before_our_move_does_not_undo_it,
+        what_is_gone_is_left_out_and_may_return,
+        first_budgets_stay;
+    rest:
+        decisions_read_back,
+        the_newest_run_is_the_newest,
+        an_ad_is_put_aside_until_returned,
+        the_first_model_is_champion,
+        gate_rows_are_replaced,
+        the_last_run_of_each_stage_is_told,
+        a_cursor_moves,
+        past_ads_are_replaced_by_ad_and_model,
+        a_tenant_is_known_once,
+        a_pause_is_told_once_and_ends,
+        a_daemon_pause_is_told_to_every_tenant,
+        parking_ends_by_resuming,
+        the_later_freeze_stands,
+        nul_characters_are_left_out,
+        counts_and_status_answer,
+        a_closed_store_is_unavailable;
+    isolation:
+        nothing_of_one_tenant_is_read_for_another;
+}

@@ -1,0 +1,330 @@
+use super::*;
+use roasd::domain::audit::AuditEvent;
+use roasd::domain::change::ChangeState;
+use roasd::store::decisions::{DecisionRecord, RunRecord};
+use roasd::store::gate::GateRow;
+use roasd::store::jobs::JobOutcome;
+use roasd::store::models::ModelVersion;
+use roasd::store::tenants::{Held, TenantHolds};
+use roasd::store::winners::PastAd;
+
+fn run(id: &str, s: i64) -> RunRecord {
+    RunRecord {
+        id: id.parse().unwrap(),
+        at: at(s),
+        seed: u64::MAX - 1,
+        policy: "roasd".to_owned(),
+        version: "1".to_owned(),
+        inputs_json: "{\"a\":1}".to_owned(),
+        flags: vec!["cap_unreachable".to_owned()],
+    }
+}
+
+pub(super) fn decision(id: &str, run: &str, ad_name: &str, action: &str, s: i64) -> DecisionRecord {
+    DecisionRecord {
+        id: id.parse().unwrap(),
+        run: run.parse().unwrap(),
+        entity: EntityRef::Ad(ad(ad_name)),
+        entity_name: "Video".to_owned(),
+        action: action.to_owned(),
+        from: "ACTIVE".to_owned(),
+        to: "PAUSED".to_owned(),
+        paragraph: "It spent and sold nothing.".to_owned(),
+        rationale_json: "{}".to_owned(),
+        change: Some(change_id("x")),
+        at: at(s),
+    }
+}
+
+pub(super) async fn decide(db: &Db, tenant: &TenantId, id: &str, s: i64, all: &[(&str, &str)]) {
+    let decisions: Vec<_> = all
+        .iter()
+        .map(|(name, action)| decision(&format!("{id}-{name}"), id, name, action, s))
+        .collect();
+    db.record_run(tenant, &run(id, s), &decisions)
+        .await
+        .unwrap();
+}
+
+pub(super) async fn decisions_read_back(db: Db) {
+    decide(&db, &acme(), "r1", 1, &[("b", "hold"), ("a", "kill")]).await;
+    let (tenant, found_run, found) = db.decision("r1-a").await.unwrap().unwrap();
+    assert_eq!(tenant, acme());
+    assert_eq!(found_run, run("r1", 1));
+    assert_eq!(found, decision("r1-a", "r1", "a", "kill", 1));
+    assert!(db.decision("r1").await.unwrap().is_none(), "two fit");
+    assert!(db.decision("").await.unwrap().is_none());
+    assert!(db.decision("x").await.unwrap().is_none());
+    let twice = db.record_run(&acme(), &run("r1", 1), &[]).await;
+    assert!(matches!(twice, Err(StoreError::Broken { .. })), "{twice:?}");
+}
+
+pub(super) async fn the_newest_run_is_the_newest(db: Db) {
+    assert_eq!(db.latest_run_at(&acme()).await.unwrap(), None);
+    decide(&db, &acme(), "r2", 9, &[("b", "hold"), ("a", "raise")]).await;
+    decide(&db, &acme(), "r1", 5, &[("c", "hold")]).await;
+    assert_eq!(db.latest_run_at(&acme()).await.unwrap(), Some(at(9)));
+    let latest = db.latest_decisions(&acme()).await.unwrap();
+    let ids: Vec<_> = latest.iter().map(|d| d.id.to_string()).collect();
+    assert_eq!(ids, ["r2-a", "r2-b"], "by object");
+}
+
+pub(super) async fn an_ad_is_put_aside_until_returned(db: Db) {
+    let first = [("a", "kill"), ("b", "rotate"), ("c", "kill"), ("d", "cut")];
+    decide(&db, &acme(), "r1", 1, &first).await;
+    decide(&db, &acme(), "r2", 2, &[("a", "hold"), ("c", "return")]).await;
+    decide(&db, &acme(), "r3", 3, &[("b", "kill")]).await;
+    let aside = db.ads_put_aside(&acme()).await.unwrap();
+    let wanted = [
+        (EntityRef::Ad(ad("a")), "kill".to_owned(), at(1)),
+        (EntityRef::Ad(ad("b")), "kill".to_owned(), at(3)),
+    ];
+    assert_eq!(aside, wanted);
+}
+
+pub(super) async fn the_first_model_is_champion(db: Db) {
+    let model = |version: &str, s| ModelVersion {
+        name: "roasd".to_owned(),
+        version: version.to_owned(),
+        params_json: format!("{{\"v\":{s}}}"),
+        revision: "abc".to_owned(),
+        is_champion: false,
+        registered_at: at(s),
+    };
+    for (version, s) in [("2", 2), ("1", 3), ("2", 9)] {
+        db.register_model(&model(version, s)).await.unwrap();
+    }
+    let found = db.models().await.unwrap();
+    let champion = ModelVersion {
+        is_champion: true,
+        ..model("2", 2)
+    };
+    assert_eq!(found, [champion, model("1", 3)]);
+}
+
+pub(super) async fn gate_rows_are_replaced(db: Db) {
+    let row = |scope: &str, usage| GateRow {
+        scope: scope.to_owned(),
+        blocked_until: (usage > 90.0).then(|| at(60)),
+        reason: "usage".to_owned(),
+        usage_percent: usage,
+        tier: Some("standard_access".to_owned()),
+        seen_at: at(1),
+    };
+    let save = async |rows: &[GateRow]| db.save_gate(rows).await.unwrap();
+    save(&[row("app", 10.5), row("act_1", 95.0)]).await;
+    save(&[row("act_1", 20.0)]).await;
+    let found = db.load_gate().await.unwrap();
+    assert_eq!(found, [row("act_1", 20.0), row("app", 10.5)]);
+}
+
+pub(super) async fn the_last_run_of_each_stage_is_told(db: Db) {
+    let runs = [
+        ("sync", 1, JobOutcome::Succeeded, "fine"),
+        ("sync", 3, JobOutcome::Degraded, "Meta is slow"),
+        ("sync", 2, JobOutcome::Failed, "late news"),
+        ("optimizer", 1, JobOutcome::Failed, "no"),
+    ];
+    for (job, s, outcome, detail) in runs {
+        db.record_job(&acme(), job, at(s), at(s), &outcome, detail)
+            .await
+            .unwrap();
+    }
+    let found = db.job_status(&acme()).await.unwrap();
+    let plain: Vec<_> = found
+        .iter()
+        .map(|s| {
+            (
+                s.job.as_str(),
+                s.last_success,
+                s.last_end,
+                s.detail.as_str(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        plain,
+        [
+            ("optimizer", None, Some(at(1)), "no"),
+            ("sync", Some(at(1)), Some(at(3)), "Meta is slow"),
+        ]
+    );
+}
+
+pub(super) async fn a_cursor_moves(db: Db) {
+    assert_eq!(db.cursor(&acme(), "deals").await.unwrap(), None);
+    for value in ["1", "2"] {
+        db.set_cursor(&acme(), "deals", value, at(0)).await.unwrap();
+        let found = db.cursor(&acme(), "deals").await.unwrap();
+        assert_eq!(found.as_deref(), Some(value));
+    }
+    assert_eq!(db.cursor(&acme(), "other").await.unwrap(), None);
+}
+
+pub(super) fn past_ad(name: &str, model: &str, clicks: u64) -> PastAd {
+    PastAd {
+        ad: ad(name),
+        name: "Video".to_owned(),
+        text: "Get fit".to_owned(),
+        model: model.to_owned(),
+        vector: vec![0.6, -0.8, f32::MIN_POSITIVE],
+        impressions: 100,
+        clicks,
+        spend: usd(5),
+        pipeline: usd(-7),
+        is_winner: true,
+        updated_at: at(1),
+    }
+}
+
+pub(super) async fn past_ads_are_replaced_by_ad_and_model(db: Db) {
+    let first = [
+        past_ad("b", "m", 1),
+        past_ad("a", "m", 1),
+        past_ad("a", "n", 1),
+    ];
+    db.record_past_ads(&acme(), &first).await.unwrap();
+    db.record_past_ads(&acme(), &[past_ad("a", "m", 2)])
+        .await
+        .unwrap();
+    let found = db.past_ads(&acme(), "m").await.unwrap();
+    assert_eq!(found, [past_ad("a", "m", 2), past_ad("b", "m", 1)]);
+}
+
+fn held(by: &str) -> Held {
+    Held {
+        by: by.to_owned(),
+        reason: "trouble".to_owned(),
+        since: at(1),
+    }
+}
+
+async fn told(db: &Db, tenant: &TenantId) -> Vec<AuditEvent> {
+    let lines = db.audit_lines(tenant, 0, 100).await.unwrap();
+    lines.into_iter().map(|line| line.entry.event).collect()
+}
+
+pub(super) async fn a_tenant_is_known_once(db: Db) {
+    for name in ["Globex", "Other"] {
+        db.ensure_tenant(&globex(), name, at(0)).await.unwrap();
+    }
+    db.ensure_tenant(&acme(), "Acme", at(0)).await.unwrap();
+    assert_eq!(db.tenants().await.unwrap(), [acme(), globex()]);
+    assert_eq!(db.holds(&acme()).await.unwrap(), TenantHolds::default());
+}
+
+pub(super) async fn a_pause_is_told_once_and_ends(db: Db) {
+    assert!(db.pause(Some(&acme()), &held("cli")).await.unwrap());
+    assert!(!db.pause(Some(&acme()), &held("api")).await.unwrap());
+    let holds = db.holds(&acme()).await.unwrap();
+    assert_eq!(holds.paused, Some(held("cli")), "the first stands");
+    assert!(db.resume(Some(&acme()), "cli", at(2)).await.unwrap());
+    assert!(!db.resume(Some(&acme()), "cli", at(3)).await.unwrap());
+    assert_eq!(db.holds(&acme()).await.unwrap(), TenantHolds::default());
+    let wanted = [AuditEvent::Paused, AuditEvent::Resumed];
+    assert_eq!(told(&db, &acme()).await, wanted);
+}
+
+pub(super) async fn a_daemon_pause_is_told_to_every_tenant(db: Db) {
+    for tenant in [acme(), globex()] {
+        db.ensure_tenant(&tenant, "x", at(0)).await.unwrap();
+    }
+    assert!(db.pause(None, &held("cli")).await.unwrap());
+    assert!(!db.pause(None, &held("cli")).await.unwrap());
+    for tenant in [acme(), globex()] {
+        let holds = db.holds(&tenant).await.unwrap();
+        assert_eq!(holds.daemon_paused, Some(held("cli")));
+        assert_eq!(holds.paused, None);
+    }
+    assert!(!db.resume(Some(&acme()), "cli", at(2)).await.unwrap());
+    assert!(db.resume(None, "cli", at(2)).await.unwrap());
+    assert!(!db.resume(None, "cli", at(2)).await.unwrap());
+    for tenant in [acme(), globex()] {
+        let wanted = [AuditEvent::Paused, AuditEvent::Resumed];
+        assert_eq!(told(&db, &tenant).await, wanted);
+    }
+}
+
+pub(super) async fn parking_ends_by_resuming(db: Db) {
+    db.set_parked(&acme(), Some(&held("root"))).await.unwrap();
+    db.set_suspended(&acme(), Some(&held("sync")))
+        .await
+        .unwrap();
+    let holds = db.holds(&acme()).await.unwrap();
+    assert_eq!(holds.parked, Some(held("root")));
+    assert_eq!(holds.suspended, Some(held("sync")));
+    assert!(db.resume(Some(&acme()), "cli", at(2)).await.unwrap());
+    let holds = db.holds(&acme()).await.unwrap();
+    assert_eq!((holds.parked, holds.suspended), (None, Some(held("sync"))));
+    db.set_parked(&acme(), Some(&held("root"))).await.unwrap();
+    db.set_parked(&acme(), None).await.unwrap();
+    db.set_suspended(&acme(), None).await.unwrap();
+    assert_eq!(db.holds(&acme()).await.unwrap(), TenantHolds::default());
+}
+
+pub(super) async fn the_later_freeze_stands(db: Db) {
+    for (set, s, reason) in [
+        ("s2", 10, "a"),
+        ("s1", 20, "b"),
+        ("s1", 15, "c"),
+        ("s2", 30, "d"),
+    ] {
+        db.freeze(&acme(), &ad_set(set), at(s), reason)
+            .await
+            .unwrap();
+    }
+    let all = db.frozen(&acme(), at(0)).await.unwrap();
+    let wanted = [
+        (ad_set("s1"), at(20), "b".to_owned()),
+        (ad_set("s2"), at(30), "d".to_owned()),
+    ];
+    assert_eq!(all, wanted);
+    assert_eq!(db.frozen(&acme(), at(20)).await.unwrap(), wanted[1..]);
+}
+
+pub(super) async fn nul_characters_are_left_out(db: Db) {
+    let named = Deal {
+        name: "a\0b".to_owned(),
+        ..deal("a", "lead", 1)
+    };
+    for differs in [1, 0] {
+        let found = db
+            .record_deals(&acme(), std::slice::from_ref(&named), &[], at(5))
+            .await;
+        assert_eq!(found.unwrap(), differs);
+    }
+    let found = db.deal(&acme(), &deal_id("a")).await.unwrap().unwrap();
+    assert_eq!(found.deal.name, "ab");
+}
+
+pub(super) async fn counts_and_status_answer(db: Db) {
+    assert!(db.change_counts(&acme()).await.unwrap().is_empty());
+    for id in ["x", "y"] {
+        let change = ProposedChange {
+            needs_approval: id == "y",
+            ..proposal(&acme(), id, id, 11_000)
+        };
+        db.propose(&change, at(0)).await.unwrap();
+    }
+    let counts = db.change_counts(&acme()).await.unwrap();
+    let wanted = [
+        (ChangeState::AwaitingApproval, 1),
+        (ChangeState::Pending, 1),
+    ];
+    assert_eq!(counts, wanted);
+    let status = db.store_status().await.unwrap();
+    assert!(status.schema_version >= 1);
+    assert!(status.bytes > 0);
+}
+
+pub(super) async fn a_closed_store_is_unavailable(db: Db) {
+    db.close().await;
+    let unavailable = |error: &StoreError| matches!(error, StoreError::Unavailable { .. });
+    assert!(unavailable(&db.tenants().await.unwrap_err()));
+    let append = db
+        .append_delivery(&acme(), &inbox::delivery("1"), at(0))
+        .await;
+    assert!(unavailable(&append.unwrap_err()));
+    let propose = db.propose(&proposal(&acme(), "x", "s1", 1), at(0)).await;
+    assert!(unavailable(&propose.unwrap_err()));
+}

@@ -1,0 +1,241 @@
+use super::crm::{record, settle_all, unsettled};
+use super::*;
+use roasd::domain::attribution::Attempt;
+use roasd::domain::deal::StageValue;
+use roasd::domain::ids::StageName;
+use roasd::domain::revenue::{EntryKind, RevenueEntry};
+use roasd::store::revenue::{ConversionRow, SettledDeal};
+
+pub(super) fn entry(deal: &str, ad_name: Option<&str>, minor: i64, s: i64) -> RevenueEntry {
+    let credit = ad_name.map(|name| credit(name, Method::UrlParam).credit);
+    RevenueEntry {
+        deal: deal_id(deal),
+        method: credit.as_ref().map(|_| Method::UrlParam),
+        confidence: if credit.is_some() { 0.7 } else { 0.0 },
+        credit,
+        kind: EntryKind::Stage,
+        stage: Some(StageName::new("lead").unwrap()),
+        amount: usd(minor),
+        is_cash: false,
+        occurred_at: at(s),
+    }
+}
+
+pub(super) fn settled(deal: &str, revision: i64, entries: Vec<RevenueEntry>) -> SettledDeal {
+    SettledDeal {
+        deal: deal_id(deal),
+        revision,
+        attribution: Some(credit("a1", Method::UrlParam)),
+        attempts: vec![Attempt {
+            method: Method::UrlParam,
+            succeeded: true,
+            confidence: 1.0,
+            reason: "the click id".to_owned(),
+            runners_up: vec![(ad("a2"), 0.5)],
+        }],
+        conversions: vec![ConversionRow {
+            stage: StageName::new("lead").unwrap(),
+            at: at(1),
+            value: usd(100),
+        }],
+        entries,
+        retry_at: None,
+        fault: None,
+    }
+}
+
+async fn settle(db: &Db, settled: &SettledDeal) -> Result<(), StoreError> {
+    db.settle_deal(&acme(), settled, at(20)).await
+}
+
+/// Records a deal and gives its revision.
+async fn fresh(db: &Db, id: &str) -> i64 {
+    record(db, &[deal(id, "lead", 1)], 5).await;
+    let found = unsettled(db, 5).await;
+    found.iter().find(|(name, _)| name == id).unwrap().1
+}
+
+async fn ledger(db: &Db, id: &str) -> Vec<RevenueEntry> {
+    db.deal_ledger(&acme(), &deal_id(id)).await.unwrap()
+}
+
+pub(super) async fn settling_writes_all_of_it(db: Db) {
+    let revision = fresh(&db, "a").await;
+    let entries = vec![
+        entry("a", None, 100, 9),
+        RevenueEntry {
+            kind: EntryKind::Reversal,
+            stage: None,
+            is_cash: true,
+            ..entry("a", Some("a1"), -50, 3)
+        },
+    ];
+    let write = settled("a", revision, entries.clone());
+    settle(&db, &write).await.unwrap();
+    assert_eq!(
+        ledger(&db, "a").await,
+        entries,
+        "in the order they were made"
+    );
+    let found = db.deal(&acme(), &deal_id("a")).await.unwrap().unwrap();
+    assert_eq!(found.attribution, write.attribution);
+    assert!(unsettled(&db, 30).await.is_empty());
+}
+
+pub(super) async fn a_state_is_settled_once(db: Db) {
+    let revision = fresh(&db, "a").await;
+    let write = settled("a", revision, vec![entry("a", Some("a1"), 100, 1)]);
+    settle(&db, &write).await.unwrap();
+    assert_lost(settle(&db, &write).await);
+    assert_eq!(ledger(&db, "a").await.len(), 1, "nothing counts twice");
+    assert_lost(settle(&db, &settled("none", 1, Vec::new())).await);
+}
+
+pub(super) async fn a_newer_revision_stays_unsettled(db: Db) {
+    let revision = fresh(&db, "a").await;
+    record(&db, &[deal("a", "won", 2)], 6).await;
+    let write = settled("a", revision, vec![entry("a", Some("a1"), 100, 1)]);
+    settle(&db, &write).await.unwrap();
+    assert_eq!(ledger(&db, "a").await.len(), 1, "what was written stands");
+    assert_lost(settle(&db, &write).await);
+    let again = unsettled(&db, 7).await;
+    assert_eq!(again.len(), 1);
+    assert!(again[0].1 > revision);
+    settle(&db, &settled("a", again[0].1, Vec::new()))
+        .await
+        .unwrap();
+    assert!(unsettled(&db, 8).await.is_empty());
+}
+
+pub(super) async fn a_deal_can_be_settled_again_when_its_retry_is_due(db: Db) {
+    fresh(&db, "a").await;
+    settle_all(&db, 6, Some(at(10))).await;
+    let due = unsettled(&db, 10).await;
+    let write = settled("a", due[0].1, vec![entry("a", Some("a1"), 100, 1)]);
+    settle(&db, &write).await.unwrap();
+    assert_lost(settle(&db, &write).await);
+    assert_eq!(ledger(&db, "a").await.len(), 1);
+}
+
+pub(super) async fn conversions_are_updated_in_place(db: Db) {
+    let revision = fresh(&db, "a").await;
+    settle(&db, &settled("a", revision, Vec::new()))
+        .await
+        .unwrap();
+    record(&db, &[deal("a", "won", 2)], 6).await;
+    let again = SettledDeal {
+        attribution: None,
+        ..settled("a", unsettled(&db, 6).await[0].1, Vec::new())
+    };
+    settle(&db, &again).await.unwrap();
+    let counts = db.deals_by_layer(&acme(), at(0)).await.unwrap();
+    assert_eq!((counts.by_method.len(), counts.unattributed), (0, 1));
+    let found = db.deal(&acme(), &deal_id("a")).await.unwrap().unwrap();
+    assert_eq!(found.attribution, None);
+}
+
+pub(super) async fn totals_are_by_ad(db: Db) {
+    let revision = fresh(&db, "a").await;
+    let cash = RevenueEntry {
+        is_cash: true,
+        ..entry("a", Some("a1"), 1_000, 10)
+    };
+    let entries = vec![
+        entry("a", Some("a1"), 999, 9),
+        entry("a", Some("a1"), 200, 10),
+        cash,
+        entry("a", Some("a0"), -30, 12),
+        entry("a", None, 7, 11),
+    ];
+    settle(&db, &settled("a", revision, entries)).await.unwrap();
+    let totals = db.revenue_by_ad(&acme(), at(10)).await.unwrap();
+    let plain: Vec<_> = totals
+        .iter()
+        .map(|(ad, t)| (ad.as_ref().map(|a| a.as_str()), t.pipeline, t.cash))
+        .collect();
+    assert_eq!(
+        plain,
+        [
+            (None, usd(7), usd(0)),
+            (Some("a0"), usd(-30), usd(0)),
+            (Some("a1"), usd(1_200), usd(1_000)),
+        ]
+    );
+}
+
+pub(super) async fn layers_are_counted(db: Db) {
+    for (id, method) in [
+        ("a", Some(Method::UrlParam)),
+        ("b", Some(Method::Probabilistic)),
+        ("c", Some(Method::UrlParam)),
+        ("d", None),
+    ] {
+        let revision = fresh(&db, id).await;
+        let write = SettledDeal {
+            attribution: method.map(|method| credit("a1", method)),
+            ..settled(id, revision, Vec::new())
+        };
+        settle(&db, &write).await.unwrap();
+    }
+    let counts = db.deals_by_layer(&acme(), at(0)).await.unwrap();
+    assert_eq!(
+        counts.by_method,
+        [(Method::UrlParam, 2), (Method::Probabilistic, 1)]
+    );
+    assert_eq!(counts.unattributed, 1);
+    let later = db.deals_by_layer(&acme(), at(1)).await.unwrap();
+    assert_eq!((later.by_method.len(), later.unattributed), (0, 0));
+}
+
+pub(super) async fn faults_are_listed(db: Db) {
+    for (id, fault) in [
+        ("b", Some("no rate for CHF")),
+        ("a", Some("stage")),
+        ("c", None),
+    ] {
+        let revision = fresh(&db, id).await;
+        let write = SettledDeal {
+            fault: fault.map(str::to_owned),
+            ..settled(id, revision, Vec::new())
+        };
+        settle(&db, &write).await.unwrap();
+    }
+    let faulty = db.faulty_deals(&acme(), 10).await.unwrap();
+    let wanted = [
+        (deal_id("a"), "stage".to_owned()),
+        (deal_id("b"), "no rate for CHF".to_owned()),
+    ];
+    assert_eq!(faulty, wanted);
+    assert_eq!(db.faulty_deals(&acme(), 1).await.unwrap().len(), 1);
+}
+
+pub(super) async fn nothing_is_half_settled(db: Db) {
+    let revision = fresh(&db, "a").await;
+    let entries = vec![entry("a", None, 1, 1), entry("another", None, 1, 1)];
+    let error = settle(&db, &settled("a", revision, entries))
+        .await
+        .unwrap_err();
+    assert!(matches!(error, StoreError::Broken { .. }), "{error:?}");
+    assert!(ledger(&db, "a").await.is_empty());
+    assert_eq!(unsettled(&db, 30).await, [("a".to_owned(), revision)]);
+}
+
+pub(super) async fn stage_values_are_mirrored(db: Db) {
+    let stage = |name: &str, minor| StageValue {
+        name: StageName::new(name).unwrap(),
+        value: usd(minor),
+        confidence: 0.6,
+        vendor_ids: vec![VendorStageId::new("100").unwrap()],
+        is_won: false,
+        is_lost: false,
+    };
+    for stages in [
+        vec![stage("lead", 0), stage("won", 5)],
+        vec![stage("won", 6)],
+        Vec::new(),
+    ] {
+        db.record_stage_values(&acme(), &stages, at(0))
+            .await
+            .unwrap();
+    }
+}
