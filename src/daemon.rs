@@ -182,7 +182,7 @@ impl Daemon {
         let state = crate::http::HttpState::new(crate::http::HttpParts {
             store,
             clock: clock.clone(),
-            tree: handle.clone(),
+            tree: Arc::new(handle.clone()),
             tenants: http_tenants.clone(),
             hash_key,
             public_url: config
@@ -196,6 +196,7 @@ impl Daemon {
                 .as_ref()
                 .map(|s| s.value().clone()),
             gate: gate_probe(shared.gate.clone()),
+            pause_file: pause_file_probe(dir.join(PAUSE_FILE)),
             metrics,
         });
         let http_task = tokio::spawn(crate::http::serve(listener, state, async move {
@@ -445,6 +446,10 @@ fn gate_probe(gate: Arc<MetaGate>) -> crate::http::GateProbe {
                 .map(|c| format!("until {:.0}: {}", c.until, c.reason)),
         }
     })
+}
+
+fn pause_file_probe(path: PathBuf) -> crate::http::PauseFileProbe {
+    Arc::new(move || path.exists())
 }
 
 fn restore_gate(gate: &MetaGate, rows: Vec<GateRow>) {

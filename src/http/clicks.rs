@@ -10,7 +10,7 @@ use axum::body::Bytes;
 use axum::extract::{ConnectInfo, Path, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
-use governor::clock::{Clock as GovernorClock, Reference};
+use governor::clock::Clock as GovernorClock;
 use governor::middleware::NoOpMiddleware;
 use governor::nanos::Nanos;
 use governor::state::keyed::DashMapStateStore;
@@ -69,7 +69,7 @@ pub(super) async fn preflight(
     Path(tenant): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let entry = tenant_of(&state, &tenant)?.1;
+    let (_, entry) = tenant_of(&state, &tenant)?;
     let origin = allowed_origin(&entry, &headers)?;
     Ok(with_cors(StatusCode::NO_CONTENT.into_response(), origin))
 }
@@ -84,25 +84,21 @@ pub(super) async fn click(
 ) -> Result<Response, Problem> {
     let (tenant, entry) = tenant_of(&state, &tenant)?;
     let origin = allowed_origin(&entry, &headers)?;
-    let report: Report = serde_json::from_slice(&body).map_err(|error| {
-        Problem::new(
-            StatusCode::BAD_REQUEST,
-            format!("the report is not readable: {error}"),
-        )
-    })?;
-    let ip = visitor(peer.ip(), &headers);
-    let ip_hash = state.hasher.hash("ip", &ip.to_string());
+    let ip_hash = state
+        .hasher
+        .hash("ip", &visitor(peer.ip(), &headers).to_string());
     if !state.click_pace.allows(&ip_hash) {
-        return Err(Problem::new(
-            StatusCode::TOO_MANY_REQUESTS,
-            "too many reports",
-        ));
+        let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, "too many reports");
+        return Err(problem.retry_after(60 / PER_MINUTE.max(1)));
     }
+    let report: Report = serde_json::from_slice(&body).map_err(|error| {
+        let detail = format!("the report is not readable: {error}");
+        Problem::new(StatusCode::BAD_REQUEST, detail)
+    })?;
     let user_agent = headers
         .get(header::USER_AGENT)
-        .and_then(|v| v.to_str().ok())
-        .unwrap_or("")
-        .to_owned();
+        .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
+        .unwrap_or_default();
     let visit = visit(&state, &tenant, &entry, report, ip_hash, &user_agent)?;
     let id = visit.id.clone();
     let lower = user_agent.to_lowercase();
@@ -129,8 +125,8 @@ fn visit(
         Some(text) => page_visit_id(&text)?,
         None => mint(state, tenant),
     };
-    let has_consent = report.consent.unwrap_or(false);
-    let may_recognise = has_consent || !entry.requires_consent;
+    // Where no consent is needed, silence is one; a visitor's no is a no everywhere.
+    let has_consent = report.consent.unwrap_or(!entry.requires_consent);
     let device = report.device.unwrap_or_default();
     let facts = DeviceFacts {
         screen: device.screen,
@@ -149,9 +145,9 @@ fn visit(
         at: state.clock.now(),
         ad: AdParameters::from_url(&report.url),
         has_consent,
-        fingerprint: fingerprint.filter(|_| may_recognise),
-        ip: Some(ip).filter(|_| may_recognise),
-        user_agent: agent.filter(|_| may_recognise),
+        fingerprint: fingerprint.filter(|_| has_consent),
+        ip: Some(ip).filter(|_| has_consent),
+        user_agent: agent.filter(|_| has_consent),
     })
 }
 
@@ -187,10 +183,12 @@ fn mint(state: &HttpState, tenant: &TenantId) -> VisitId {
 }
 
 fn tenant_of(state: &HttpState, tenant: &str) -> Result<(TenantId, TenantHttp), Problem> {
-    let unknown = || Problem::new(StatusCode::NOT_FOUND, "there is nothing here");
-    let tenant = TenantId::new(tenant).map_err(|_| unknown())?;
+    let tenant = TenantId::new(tenant).map_err(|_| Problem::not_found())?;
     let tenants = state.tenants.load();
-    let entry = tenants.get(&tenant).cloned().ok_or_else(unknown)?;
+    let entry = tenants
+        .get(&tenant)
+        .cloned()
+        .ok_or_else(Problem::not_found)?;
     Ok((tenant, entry))
 }
 
@@ -234,19 +232,28 @@ fn with_cors(mut response: Response, origin: Option<HeaderValue>) -> Response {
 }
 
 /// Whom the request is from: behind a proxy on this machine, what the proxy says of its own peer
-/// (the last hop); what a visitor writes into the header before that is not believed.
+/// (the last hop); what a visitor writes into the header before that is never believed, also not
+/// when the last hop cannot be read.
 fn visitor(peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+    let peer = peer.to_canonical();
     if !peer.is_loopback() {
         return peer;
     }
-    headers
+    let last = headers
         .get_all("x-forwarded-for")
         .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .filter_map(|hop| hop.trim().parse().ok())
         .next_back()
-        .unwrap_or(peer)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.rsplit(',').next())
+        .map(str::trim);
+    last.and_then(address).map_or(peer, |ip| ip.to_canonical())
+}
+
+/// An address, with a port as some proxies write it or without.
+fn address(hop: &str) -> Option<IpAddr> {
+    let bare = hop.trim_start_matches('[').trim_end_matches(']');
+    let with_port = || hop.parse::<SocketAddr>().map(|address| address.ip());
+    bare.parse().or_else(|_| with_port()).ok()
 }
 
 /// Our clock as the limiter wants it.
@@ -276,8 +283,6 @@ impl Pace {
         let burst = NonZeroU32::new(BURST).unwrap_or(NonZeroU32::MIN);
         let quota = Quota::per_minute(per_minute).allow_burst(burst);
         let limiter = RateLimiter::new(quota, DashMapStateStore::default(), LimiterClock(clock));
-        // `Reference` is what makes the wrapped clock's instants comparable.
-        let _ = |a: Nanos, b: Nanos| Reference::saturating_sub(&a, b);
         Self {
             limiter,
             seen: AtomicU64::new(0),
@@ -311,6 +316,13 @@ mod tests {
             ("127.0.0.1", "203.0.113.7", "203.0.113.7"),
             ("127.0.0.1", "1.1.1.1, 203.0.113.7", "203.0.113.7"),
             ("127.0.0.1", "nonsense", "127.0.0.1"),
+            ("127.0.0.1", "1.1.1.1, unknown", "127.0.0.1"),
+            ("127.0.0.1", "203.0.113.7:4711", "203.0.113.7"),
+            ("127.0.0.1", "[2001:db8::1]:4711", "2001:db8::1"),
+            ("127.0.0.1", "[2001:db8::1]", "2001:db8::1"),
+            ("::1", "2001:db8::1", "2001:db8::1"),
+            ("::ffff:127.0.0.1", "::ffff:203.0.113.7", "203.0.113.7"),
+            ("::ffff:198.51.100.1", "203.0.113.7", "198.51.100.1"),
             ("198.51.100.1", "203.0.113.7", "198.51.100.1"),
         ] {
             assert_eq!(

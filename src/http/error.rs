@@ -1,9 +1,17 @@
 //! Errors as RFC 9457 problem details.
 
+use axum::extract::Request;
 use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use crate::store::StoreError;
+
+const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
+/// When a caller should come again while the store is out.
+const STORE_RETRY_SECONDS: u32 = 30;
+/// When a caller should come again whose request took too long.
+const SLOW_RETRY_SECONDS: u32 = 5;
 
 /// A problem, as told to the caller.
 #[derive(Debug, Clone)]
@@ -24,15 +32,28 @@ impl Problem {
         }
     }
 
+    /// The same, and when to come again.
+    #[must_use]
+    pub const fn retry_after(mut self, seconds: u32) -> Self {
+        self.retry_after_seconds = Some(seconds);
+        self
+    }
+
+    /// There is nothing at that address, or nothing that the caller may know of.
+    #[must_use]
+    pub fn not_found() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "there is nothing here")
+    }
+
     /// The store does not take it now: the caller should come again.
     #[must_use]
     pub fn store(error: &StoreError) -> Self {
         tracing::error!(%error, "a request was not stored: {error}");
-        Self {
-            status: StatusCode::SERVICE_UNAVAILABLE,
-            detail: "it cannot be stored now; come again".to_owned(),
-            retry_after_seconds: Some(30),
-        }
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "it cannot be stored now; come again",
+        )
+        .retry_after(STORE_RETRY_SECONDS)
     }
 }
 
@@ -46,13 +67,40 @@ impl IntoResponse for Problem {
         });
         let mut response = (self.status, body.to_string()).into_response();
         let headers = response.headers_mut();
-        headers.insert(
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("application/problem+json"),
-        );
+        headers.insert(header::CONTENT_TYPE, PROBLEM_JSON);
         if let Some(seconds) = self.retry_after_seconds {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
     }
+}
+
+/// Gives the framework's own refusals (a body too large, a method not allowed, a time-out) the
+/// shape of all others.
+pub(super) async fn as_problems(request: Request, next: Next) -> Response {
+    let response = next.run(request).await;
+    let status = response.status();
+    let is_ours = match response.headers().get(header::CONTENT_TYPE) {
+        Some(kind) => status.is_server_error() || kind == PROBLEM_JSON,
+        None => false,
+    };
+    if is_ours || !(status.is_client_error() || status.is_server_error()) {
+        return response;
+    }
+    let problem = match status {
+        StatusCode::PAYLOAD_TOO_LARGE => Problem::new(status, "the body is too large"),
+        StatusCode::METHOD_NOT_ALLOWED => {
+            Problem::new(status, "this method is not allowed here, see Allow")
+        }
+        StatusCode::NOT_FOUND => Problem::not_found(),
+        StatusCode::SERVICE_UNAVAILABLE => {
+            Problem::new(status, "it took too long; come again").retry_after(SLOW_RETRY_SECONDS)
+        }
+        other => Problem::new(other, "the request cannot be read"),
+    };
+    let mut shaped = problem.into_response();
+    if let Some(allow) = response.headers().get(header::ALLOW) {
+        shaped.headers_mut().insert(header::ALLOW, allow.clone());
+    }
+    shaped
 }

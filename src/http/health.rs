@@ -1,6 +1,6 @@
 //! How the daemon is: for the service manager, for load balancers, for people and for Prometheus.
 
-use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use axum::extract::State;
 use axum::http::{StatusCode, header};
@@ -8,255 +8,263 @@ use axum::response::{IntoResponse as _, Response};
 use serde_json::{Map, Value, json};
 
 use super::HttpState;
-use super::state::TenantHttp;
-use crate::actors::handle::{Stage, StageHealth, TenantHealth};
-
+use super::snapshot::{self, Rows, Snapshot, TenantView};
+use crate::actors::handle::{Stage, StageHealth};
 use crate::domain::change::ChangeState;
 use crate::domain::ids::TenantId;
 use crate::domain::time::{self, Timestamp};
-use crate::store::StoreError;
-use crate::store::tenants::{Held, TenantHolds};
+use crate::store::jobs::JobStatus;
+use crate::store::tenants::Held;
 use crate::telemetry::names;
-
-/// A report of health is used again for so long.
-const FRESH: time::SignedDuration = time::seconds(1);
 
 /// `GET /livez`: the process turns and the root of its actors lives.
 pub(super) async fn livez(State(state): State<HttpState>) -> Response {
     if state.tree.is_alive() {
         (StatusCode::OK, "ok\n").into_response()
     } else {
-        (
-            StatusCode::SERVICE_UNAVAILABLE,
-            "the root of the actors has ended\n",
-        )
-            .into_response()
+        unready("the root of the actors has ended")
     }
 }
 
-/// `GET /readyz`: the store answers and the actors live.
+/// `GET /readyz`: the store answers, the actors live, and every tenant's were started once.
 pub(super) async fn readyz(State(state): State<HttpState>) -> Response {
-    match state.store.store_status().await {
-        Ok(_) if state.tree.is_alive() => (StatusCode::OK, "ready\n").into_response(),
-        Ok(_) => (StatusCode::SERVICE_UNAVAILABLE, "the actors have ended\n").into_response(),
-        Err(error) => (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")).into_response(),
+    if let Err(error) = state.store.store_status().await {
+        return unready(&error.to_string());
     }
+    if !state.tree.is_alive() {
+        return unready("the root of the actors has ended");
+    }
+    // Once ready, a tenant that a reload adds or that fails takes no traffic from the others.
+    if !state.was_ready.load(Ordering::Relaxed) {
+        let board = state.tree.health();
+        let is_started = |id: &TenantId| {
+            board.get(id).is_some_and(|health| {
+                health.is_running || health.parked.is_some() || health.restarts > 0
+            })
+        };
+        if let Some(id) = state.tenants.load().keys().find(|id| !is_started(id)) {
+            return unready(&format!("the actors of tenant {id} are not started yet"));
+        }
+        state.was_ready.store(true, Ordering::Relaxed);
+    }
+    (StatusCode::OK, "ready\n").into_response()
 }
 
-/// `GET /healthz`: everything, as JSON.
+fn unready(why: &str) -> Response {
+    (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")).into_response()
+}
+
+/// `GET /healthz`: everything, as JSON; 503 while the store is out, the actors have ended, or a
+/// tenant has been in trouble for longer than its grace.
 pub(super) async fn healthz(State(state): State<HttpState>) -> Response {
-    let now = state.clock.wall();
-    let cached = {
-        let health = state
-            .health
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        health
-            .as_ref()
-            .filter(|(at, _)| time::between(*at, now) < FRESH)
-            .map(|(_, r)| r.clone())
-    };
-    let report = match cached {
-        Some(report) => report,
-        None => {
-            let report = Arc::new(report(&state).await);
-            let mut health = state
-                .health
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner);
-            *health = Some((now, report.clone()));
-            report
-        }
-    };
-    let status = StatusCode::from_u16(report.0).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
-    (
-        status,
-        [(header::CONTENT_TYPE, "application/json")],
-        report.1.clone(),
-    )
-        .into_response()
-}
-
-/// `GET /metrics`, for Prometheus.
-pub(super) async fn metrics(State(state): State<HttpState>) -> Response {
-    let board = state.tree.health();
-    for (tenant, entry) in state.tenants.load().iter() {
-        let label = tenant.to_string();
-        if let Ok(depth) = state.store.inbox_depth(tenant).await {
-            metrics::gauge!(names::INBOX_DEPTH, "tenant" => label.clone())
-                .set(depth.waiting as f64);
-        }
-        if let Ok(counts) = state.store.change_counts(tenant).await {
-            for (change_state, count) in counts.iter().filter(|(s, _)| s.is_open()) {
-                metrics::gauge!(
-                    names::QUEUE_DEPTH,
-                    "tenant" => label.clone(), "state" => change_state.as_str()
-                )
-                .set(*count as f64);
-            }
-        }
-        if let Ok(holds) = state.store.holds(tenant).await {
-            let is_paused = holds.paused.is_some() || holds.daemon_paused.is_some();
-            metrics::gauge!(names::TENANT_PAUSED, "tenant" => label.clone())
-                .set(f64::from(u8::from(is_paused)));
-            metrics::gauge!(names::TENANT_PARKED, "tenant" => label.clone())
-                .set(f64::from(u8::from(holds.parked.is_some())));
-        }
-        let room = (state.gate)(&entry.ad_account);
-        metrics::gauge!(names::GATE_HEADROOM_RATIO, "tenant" => label.clone())
-            .set((1.0 - room.used_percent / 100.0).clamp(0.0, 1.0));
-        let stages = board.get(tenant).map(|health| &health.stages);
-        for (stage, health) in stages.into_iter().flatten() {
-            if let Some(at) = health.last_success {
-                metrics::gauge!(
-                    names::STAGE_LAST_SUCCESS_SECONDS,
-                    "tenant" => label.clone(), "stage" => stage.as_str()
-                )
-                .set(at.as_second() as f64);
-            }
-        }
-    }
-    let kind = "text/plain; version=0.0.4; charset=utf-8";
-    ([(header::CONTENT_TYPE, kind)], state.metrics.render()).into_response()
-}
-
-async fn report(state: &HttpState) -> (u16, String) {
-    let now = state.clock.now();
-    let store = state.store.store_status().await;
-    let board = state.tree.health();
-    let tenants = state.tenants.load();
-    let mut entries = Map::new();
-    let mut is_down = store.is_err() || !state.tree.is_alive();
-    let mut has_trouble = false;
-    let mut daemon_paused = None;
-    for (id, entry) in tenants.iter() {
-        let health = board.get(id).cloned().unwrap_or_default();
-        let report = tenant_report(state, id, entry, &health, now).await;
-        match report {
-            Ok(report) => {
-                is_down |= report.is_down;
-                has_trouble |= report.has_trouble;
-                daemon_paused = daemon_paused.or(report.daemon_paused);
-                entries.insert(id.to_string(), report.json);
-            }
-            Err(error) => {
-                has_trouble = true;
-                entries.insert(id.to_string(), json!({ "trouble": error.to_string() }));
-            }
-        }
-    }
+    let snapshot = snapshot::look(&state).await;
+    let is_down = snapshot.store.is_err()
+        || !snapshot.is_alive
+        || snapshot.tenants.values().any(|view| view.is_down);
+    let has_trouble = snapshot
+        .tenants
+        .values()
+        .any(|view| !view.troubles.is_empty() || view.rows.is_err());
     let status = match (is_down, has_trouble) {
         (true, _) => "down",
         (false, true) => "degraded",
         (false, false) => "ok",
     };
     let uptime = time::between(state.started_at, state.clock.wall()).as_secs();
-    let store = match store {
-        Ok(s) => json!({ "backend": s.backend, "schema_version": s.schema_version,
-            "bytes": s.bytes, "state": "ok" }),
-        Err(error) => json!({ "state": "unavailable", "trouble": error.to_string() }),
-    };
-    let report = json!({
-        "status": status, "version": env!("CARGO_PKG_VERSION"), "uptime_seconds": uptime,
-        "now": now.to_string(), "store": store, "paused": held(daemon_paused.as_ref()),
-        "tenants": entries,
-    });
-    (if is_down { 503 } else { 200 }, format!("{report:#}\n"))
-}
-
-struct TenantReport {
-    json: Value,
-    is_down: bool,
-    has_trouble: bool,
-    daemon_paused: Option<Held>,
-}
-
-async fn tenant_report(
-    state: &HttpState,
-    id: &TenantId,
-    entry: &TenantHttp,
-    health: &TenantHealth,
-    now: Timestamp,
-) -> Result<TenantReport, StoreError> {
-    let holds = state.store.holds(id).await?;
-    let inbox = state.store.inbox_depth(id).await?;
-    let counts = state.store.change_counts(id).await?;
-    let jobs = state.store.job_status(id).await?;
-    let mut stages = Map::new();
-    let mut is_failing = false;
-    for stage in Stage::ALL {
-        let stage_health = health.stages.get(&stage).cloned().unwrap_or_default();
-        is_failing |= stage_health
-            .trouble_since
-            .is_some_and(|since| time::between(since, now) > entry.health_grace);
-        let job = jobs.iter().find(|job| job.job == stage.as_str());
-        let last = stage_health
-            .last_success
-            .or_else(|| job.and_then(|job| job.last_success));
-        stages.insert(stage.to_string(), stage_json(&stage_health, last));
-    }
-    let is_parked = holds.parked.is_some() || health.parked.is_some();
-    let has_trouble = is_parked
-        || !health.is_running
-        || holds.suspended.is_some()
-        || health.stages.values().any(|s| s.trouble.is_some());
-    let suspended_too_long = holds
-        .suspended
-        .as_ref()
-        .is_some_and(|held| time::between(held.since, now) > entry.health_grace);
-    let parked_too_long = holds.parked.as_ref().map_or(is_parked, |held| {
-        time::between(held.since, now) > entry.health_grace
-    });
-    let open: Map<String, Value> = counts
+    let tenants: Map<String, Value> = snapshot
+        .tenants
         .iter()
-        .filter(|(change_state, _)| change_state.is_open())
-        .map(|(change_state, count): &(ChangeState, u64)| {
-            (change_state.to_string(), (*count).into())
-        })
+        .map(|(id, view)| (id.to_string(), tenant_json(&snapshot, view)))
         .collect();
-    let room = (state.gate)(&entry.ad_account);
-    let json = json!({
-        "state": state_word(&holds, health),
-        "paused": held(holds.paused.as_ref()),
-        "parked": held(holds.parked.as_ref()),
-        "suspended": held(holds.suspended.as_ref()),
-        "restarts": health.restarts,
-        "stages": stages,
-        "inbox": { "waiting": inbox.waiting, "quarantined": inbox.quarantined,
-            "oldest": inbox.oldest_at.map(|at| at.to_string()) },
-        "queue": open,
-        "gate": { "used_percent": room.used_percent, "tier": room.tier, "closed": room.closed },
+    let report = json!({
+        "status": status,
+        "version": env!("CARGO_PKG_VERSION"),
+        "uptime_seconds": uptime,
+        "now": snapshot.now.to_string(),
+        "store": store_json(&snapshot),
+        "actors": if snapshot.is_alive { "alive" } else { "ended" },
+        "paused": held(daemon_paused(&snapshot)),
+        "pause_file": snapshot.is_pause_file_there,
+        "tenants": tenants,
     });
-    Ok(TenantReport {
-        json,
-        is_down: suspended_too_long || parked_too_long || is_failing,
-        has_trouble,
-        daemon_paused: holds.daemon_paused,
+    let code = if is_down {
+        StatusCode::SERVICE_UNAVAILABLE
+    } else {
+        StatusCode::OK
+    };
+    let kind = [
+        (header::CONTENT_TYPE, "application/json"),
+        (header::CACHE_CONTROL, "no-store"),
+    ];
+    (code, kind, format!("{report:#}\n")).into_response()
+}
+
+/// `GET /metrics`, for Prometheus: what was counted, and gauges as of this second.
+pub(super) async fn metrics(State(state): State<HttpState>) -> Response {
+    let snapshot = snapshot::look(&state).await;
+    for (id, view) in &snapshot.tenants {
+        gauge(id, view, snapshot.is_pause_file_there);
+    }
+    let kind = "text/plain; version=0.0.4; charset=utf-8";
+    ([(header::CONTENT_TYPE, kind)], state.metrics.render()).into_response()
+}
+
+fn gauge(id: &TenantId, view: &TenantView, is_pause_file_there: bool) {
+    let tenant = id.to_string();
+    let flag = |is_set: bool| f64::from(u8::from(is_set));
+    if let Ok(rows) = &view.rows {
+        metrics::gauge!(names::INBOX_DEPTH, "tenant" => tenant.clone())
+            .set(rows.inbox.waiting as f64);
+        // States without any change too, or a queue that was worked off would stay as it was.
+        for open in ChangeState::ALL.into_iter().filter(|state| state.is_open()) {
+            let labels = [
+                ("tenant", tenant.clone()),
+                ("state", open.as_str().to_owned()),
+            ];
+            metrics::gauge!(names::QUEUE_DEPTH, &labels).set(count_of(rows, open) as f64);
+        }
+        let is_paused = rows.holds.paused.is_some()
+            || rows.holds.daemon_paused.is_some()
+            || is_pause_file_there;
+        metrics::gauge!(names::TENANT_PAUSED, "tenant" => tenant.clone()).set(flag(is_paused));
+        let is_parked = rows.holds.parked.is_some() || view.health.parked.is_some();
+        metrics::gauge!(names::TENANT_PARKED, "tenant" => tenant.clone()).set(flag(is_parked));
+    }
+    metrics::gauge!(names::GATE_HEADROOM_RATIO, "tenant" => tenant.clone(), "kind" => "meta")
+        .set(headroom_percent(view) / 100.0);
+    for stage in Stage::ALL {
+        if let Some(at) = last_success(view, stage) {
+            let labels = [
+                ("tenant", tenant.clone()),
+                ("stage", stage.as_str().to_owned()),
+            ];
+            metrics::gauge!(names::STAGE_LAST_SUCCESS_SECONDS, &labels).set(at.as_second() as f64);
+        }
+    }
+}
+
+fn count_of(rows: &Rows, state: ChangeState) -> u64 {
+    let found = rows.changes.iter().find(|(found, _)| *found == state);
+    found.map_or(0, |(_, count)| *count)
+}
+
+fn headroom_percent(view: &TenantView) -> f64 {
+    (100.0 - view.room.used_percent).clamp(0.0, 100.0)
+}
+
+/// By the actors since their start, else by the store.
+fn last_success(view: &TenantView, stage: Stage) -> Option<Timestamp> {
+    let told = view.health.stages.get(&stage).and_then(|h| h.last_success);
+    told.or_else(|| job(view, stage).and_then(|job| job.last_success))
+}
+
+fn job(view: &TenantView, stage: Stage) -> Option<&JobStatus> {
+    let jobs = view.rows.as_ref().ok()?;
+    jobs.jobs.iter().find(|job| job.job == stage.as_str())
+}
+
+fn daemon_paused(snapshot: &Snapshot) -> Option<&Held> {
+    snapshot
+        .tenants
+        .values()
+        .filter_map(|view| view.rows.as_ref().ok())
+        .find_map(|rows| rows.holds.daemon_paused.as_ref())
+}
+
+fn store_json(snapshot: &Snapshot) -> Value {
+    match &snapshot.store {
+        Ok(status) => json!({
+            "state": "ok", "backend": status.backend, "schema_version": status.schema_version,
+            "bytes": status.bytes,
+        }),
+        Err(trouble) => json!({ "state": "unavailable", "trouble": trouble }),
+    }
+}
+
+fn tenant_json(snapshot: &Snapshot, view: &TenantView) -> Value {
+    let stages: Map<String, Value> = Stage::ALL
+        .into_iter()
+        .map(|stage| (stage.to_string(), stage_json(view, stage)))
+        .collect();
+    let troubles: Vec<Value> = view
+        .troubles
+        .iter()
+        .map(|trouble| json!({ "what": trouble.what, "since": trouble.since.to_string() }))
+        .collect();
+    let mut report = json!({
+        "state": state_word(snapshot, view),
+        "is_down": view.is_down,
+        "troubles": troubles,
+        "restarts": view.health.restarts,
+        "stages": stages,
+        "gate": {
+            "headroom_percent": headroom_percent(view), "used_percent": view.room.used_percent,
+            "tier": view.room.tier, "closed": view.room.closed,
+        },
+    });
+    let more = match &view.rows {
+        Ok(rows) => rows_json(rows),
+        Err(trouble) => json!({ "store": trouble }),
+    };
+    if let (Value::Object(report), Value::Object(more)) = (&mut report, more) {
+        report.extend(more);
+    }
+    report
+}
+
+fn rows_json(rows: &Rows) -> Value {
+    let queue: Map<String, Value> = ChangeState::ALL
+        .into_iter()
+        .filter(|state| state.is_open())
+        .map(|state| (state.to_string(), count_of(rows, state).into()))
+        .collect();
+    json!({
+        "paused": held(rows.holds.paused.as_ref()),
+        "parked": held(rows.holds.parked.as_ref()),
+        "suspended": held(rows.holds.suspended.as_ref()),
+        "inbox": {
+            "waiting": rows.inbox.waiting, "quarantined": rows.inbox.quarantined,
+            "oldest": time_json(rows.inbox.oldest_at),
+        },
+        "queue": queue,
     })
 }
 
-fn state_word(holds: &TenantHolds, health: &TenantHealth) -> &'static str {
-    if holds.parked.is_some() || health.parked.is_some() {
+fn state_word(snapshot: &Snapshot, view: &TenantView) -> &'static str {
+    let holds = view.rows.as_ref().ok().map(|rows| &rows.holds);
+    let is_held = |by: fn(&crate::store::tenants::TenantHolds) -> bool| holds.is_some_and(by);
+    if view.health.parked.is_some() || is_held(|holds| holds.parked.is_some()) {
         "parked"
-    } else if !health.is_running {
-        "down"
-    } else if holds.suspended.is_some() {
+    } else if !view.health.is_running {
+        "stopped"
+    } else if is_held(|holds| holds.suspended.is_some()) {
         "suspended"
-    } else if holds.paused.is_some() || holds.daemon_paused.is_some() {
+    } else if snapshot.is_pause_file_there
+        || is_held(|holds| holds.paused.is_some() || holds.daemon_paused.is_some())
+    {
         "paused"
     } else {
         "running"
     }
 }
 
-fn stage_json(health: &StageHealth, last_success: Option<Timestamp>) -> Value {
+fn stage_json(view: &TenantView, stage: Stage) -> Value {
+    let quiet = StageHealth::default();
+    let health = view.health.stages.get(&stage).unwrap_or(&quiet);
+    let job = job(view, stage);
     json!({
-        "last_success": last_success.map(|at| at.to_string()),
+        "last_success": time_json(last_success(view, stage)),
+        "last_end": time_json(job.and_then(|job| job.last_end).max(health.last_report)),
+        "said": job.map(|job| job.detail.as_str()),
         "restarts": health.restarts,
         "is_down": health.is_down,
         "trouble": health.trouble,
-        "trouble_since": health.trouble_since.map(|at| at.to_string()),
+        "trouble_since": time_json(health.trouble_since),
     })
+}
+
+fn time_json(at: Option<Timestamp>) -> Value {
+    at.map_or(Value::Null, |at| at.to_string().into())
 }
 
 fn held(held: Option<&Held>) -> Value {

@@ -39,6 +39,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn known_answers() {
+        // HMAC-SHA-256 of kind, a zero byte and value, made with another implementation.
+        let hasher = KeyedHasher::new("roasd-test-key".to_owned().into());
+        let check = |kind, value, expected: &str| assert_eq!(hasher.hash(kind, value).0, expected);
+        check("ip", "203.0.113.7", "0476d22928a50221cb2a020ce1326e9a");
+        check("device", "", "5ff36248f1fae4e90487733de592ccb2");
+    }
+
+    #[test]
     fn equal_values_meet_under_one_key_and_kind_only() {
         let a = KeyedHasher::new("one key".to_owned().into());
         let b = KeyedHasher::new("another key".to_owned().into());

@@ -4,6 +4,7 @@ mod clicks;
 mod error;
 mod health;
 mod keyed_hash;
+mod snapshot;
 mod state;
 mod webhooks;
 
@@ -11,25 +12,28 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::{get, post};
+use tower_http::limit::RequestBodyLimitLayer;
 use tower_http::timeout::TimeoutLayer;
+use tower_http::trace::TraceLayer;
+use tracing::Span;
 
 pub use error::Problem;
 pub use keyed_hash::KeyedHasher;
-pub use state::{GateProbe, GateRoom, HttpParts, HttpState, TenantHttp};
+pub use state::{GateProbe, GateRoom, HttpParts, HttpState, PauseFileProbe, TenantHttp, Tree};
 
-/// The longest a request may take.
+/// The longest a request may take, its body's arrival included.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
-/// The largest webhook body.
+/// The largest webhook body, in bytes.
 const WEBHOOK_BODY_MAX: usize = 1024 * 1024;
-/// The largest click body.
+/// The largest click body, in bytes.
 const CLICK_BODY_MAX: usize = 16 * 1024;
 
-/// The routes.
+/// The routes. Clicks need to know the peer's address: serve it as [`serve`] does.
 pub fn router(state: HttpState) -> Router {
     Router::new()
         .route("/livez", get(health::livez))
@@ -38,24 +42,42 @@ pub fn router(state: HttpState) -> Router {
         .route("/metrics", get(health::metrics))
         .route(
             "/webhooks/hubspot/{tenant}",
-            post(webhooks::for_tenant).layer(DefaultBodyLimit::max(WEBHOOK_BODY_MAX)),
+            post(webhooks::for_tenant).layer(RequestBodyLimitLayer::new(WEBHOOK_BODY_MAX)),
         )
         .route(
             "/webhooks/hubspot",
-            post(webhooks::by_portal).layer(DefaultBodyLimit::max(WEBHOOK_BODY_MAX)),
+            post(webhooks::for_portal).layer(RequestBodyLimitLayer::new(WEBHOOK_BODY_MAX)),
         )
         .route(
             "/t/{tenant}/click",
             post(clicks::click)
                 .options(clicks::preflight)
-                .layer(DefaultBodyLimit::max(CLICK_BODY_MAX)),
+                .layer(RequestBodyLimitLayer::new(CLICK_BODY_MAX)),
         )
-        .fallback(|| async { Problem::new(StatusCode::NOT_FOUND, "there is nothing here") })
+        .fallback(|| async { Problem::not_found() })
         .layer(middleware::from_fn_with_state(state.clone(), under_a_hold))
+        // 503 and not 408: what is slow here is most likely the disk, and HubSpot comes again.
         .layer(TimeoutLayer::with_status_code(
-            StatusCode::REQUEST_TIMEOUT,
+            StatusCode::SERVICE_UNAVAILABLE,
             REQUEST_TIMEOUT,
         ))
+        .layer(middleware::from_fn(error::as_problems))
+        .layer(
+            // The path alone: queries and headers carry click ids, signatures and addresses.
+            TraceLayer::new_for_http()
+                .make_span_with(|request: &Request| {
+                    let path = request.uri().path();
+                    tracing::debug_span!("request", method = %request.method(), path)
+                })
+                .on_request(())
+                .on_body_chunk(())
+                .on_eos(())
+                .on_failure(())
+                .on_response(|response: &Response, took: Duration, _: &Span| {
+                    let (status, ms) = (response.status().as_u16(), took.as_millis());
+                    tracing::debug!(status, ms, "answered {status} in {ms} ms");
+                }),
+        )
         .with_state(state)
 }
 
@@ -65,7 +87,8 @@ async fn under_a_hold(State(state): State<HttpState>, request: Request, next: Ne
     next.run(request).await
 }
 
-/// Serves until `shutdown` resolves, then ends softly.
+/// Serves until `shutdown` resolves, then ends softly: no new connection is taken, and requests
+/// under way are answered.
 ///
 /// # Errors
 /// When the listener fails.

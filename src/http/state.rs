@@ -1,18 +1,46 @@
 //! What the handlers share.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use arc_swap::ArcSwap;
 use secrecy::SecretString;
 
 use super::KeyedHasher;
-use crate::actors::handle::Handle;
+use super::snapshot::Memory;
+use crate::actors::handle::{Handle, TenantHealth};
 use crate::clock::Clock;
 use crate::domain::ids::{AdAccountId, PortalId, TenantId};
 use crate::domain::time::{SignedDuration, Timestamp};
 use crate::store::Store;
 use crate::telemetry::Metrics;
+
+/// What HTTP may ask of the tree of actors.
+pub trait Tree: Send + Sync {
+    /// Tells a tenant that something came in; may be lost.
+    fn nudge_intake(&self, tenant: &TenantId);
+
+    /// The health of every tenant that was started.
+    fn health(&self) -> BTreeMap<TenantId, TenantHealth>;
+
+    /// Whether the root of the tree is alive.
+    fn is_alive(&self) -> bool;
+}
+
+impl Tree for Handle {
+    fn nudge_intake(&self, tenant: &TenantId) {
+        Self::nudge_intake(self, tenant);
+    }
+
+    fn health(&self) -> BTreeMap<TenantId, TenantHealth> {
+        Self::health(self)
+    }
+
+    fn is_alive(&self) -> bool {
+        Self::is_alive(self)
+    }
+}
 
 /// What HTTP needs to know of a tenant.
 #[derive(Debug, Clone)]
@@ -27,7 +55,7 @@ pub struct TenantHttp {
     pub ad_account: AdAccountId,
     /// How long it may be down before health says so by its status.
     pub health_grace: SignedDuration,
-    /// Whether devices are hashed only with consent.
+    /// Whether devices are hashed only with consent; else silence counts as one, a no never does.
     pub requires_consent: bool,
 }
 
@@ -45,6 +73,9 @@ pub struct GateRoom {
 /// Asks the gate about an ad account.
 pub type GateProbe = Arc<dyn Fn(&AdAccountId) -> GateRoom + Send + Sync>;
 
+/// Tells whether the emergency file is there, which stops every write.
+pub type PauseFileProbe = Arc<dyn Fn() -> bool + Send + Sync>;
+
 /// What the state is made of.
 pub struct HttpParts {
     /// The store.
@@ -52,7 +83,7 @@ pub struct HttpParts {
     /// The clock.
     pub clock: Arc<dyn Clock>,
     /// The actors.
-    pub tree: Handle,
+    pub tree: Arc<dyn Tree>,
     /// The tenants, replaced as a whole when the configuration is read anew.
     pub tenants: Arc<ArcSwap<BTreeMap<TenantId, TenantHttp>>>,
     /// The key of all keyed hashes.
@@ -63,12 +94,11 @@ pub struct HttpParts {
     pub client_secret: Option<SecretString>,
     /// Asks the gate.
     pub gate: GateProbe,
+    /// Looks for the emergency file.
+    pub pause_file: PauseFileProbe,
     /// The metrics.
     pub metrics: &'static Metrics,
 }
-
-/// The last report of health and when it was made: a storm of probes costs one look a second.
-pub(super) type CachedHealth = Mutex<Option<(Timestamp, Arc<(u16, String)>)>>;
 
 /// What the handlers share. Cheap to clone.
 #[derive(Clone)]
@@ -78,15 +108,17 @@ pub struct HttpState(Arc<Inner>);
 pub struct Inner {
     pub(super) store: Arc<dyn Store>,
     pub(super) clock: Arc<dyn Clock>,
-    pub(super) tree: Handle,
+    pub(super) tree: Arc<dyn Tree>,
     pub(super) tenants: Arc<ArcSwap<BTreeMap<TenantId, TenantHttp>>>,
     pub(super) hasher: KeyedHasher,
     pub(super) public_url: Option<String>,
     pub(super) client_secret: Option<SecretString>,
     pub(super) gate: GateProbe,
+    pub(super) pause_file: PauseFileProbe,
     pub(super) metrics: &'static Metrics,
     pub(super) started_at: Timestamp,
-    pub(super) health: CachedHealth,
+    pub(super) memory: tokio::sync::Mutex<Memory>,
+    pub(super) was_ready: AtomicBool,
     pub(super) click_pace: super::clicks::Pace,
 }
 
@@ -105,8 +137,10 @@ impl HttpState {
             public_url: parts.public_url,
             client_secret: parts.client_secret,
             gate: parts.gate,
+            pause_file: parts.pause_file,
             metrics: parts.metrics,
-            health: Mutex::new(None),
+            memory: tokio::sync::Mutex::default(),
+            was_ready: AtomicBool::new(false),
         }))
     }
 }

@@ -1,20 +1,33 @@
 //! HubSpot's webhooks: checked, kept as they came, and only then acknowledged.
+//!
+//! To a caller whose signature is wrong, a tenant that is not there looks like one that is.
+
+use std::collections::BTreeMap;
 
 use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, Uri};
 use secrecy::{ExposeSecret as _, SecretString};
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 
+use super::state::TenantHttp;
 use super::{HttpState, Problem};
-use crate::domain::ids::TenantId;
-use crate::store::inbox::Delivery;
+use crate::domain::ids::{PortalId, TenantId};
+use crate::domain::time;
+use crate::store::inbox::{Appended, Delivery};
 use crate::telemetry::names;
 use crate::vendors::hubspot::events;
 use crate::vendors::hubspot::signature;
 
 const SIGNATURE: &str = "x-hubspot-signature-v3";
 const TIMESTAMP: &str = "x-hubspot-request-timestamp";
+/// The source of these deliveries in the inbox.
+const SOURCE: &str = "hubspot.webhook";
+
+type Tenants = BTreeMap<TenantId, TenantHttp>;
 
 /// `POST /webhooks/hubspot/{tenant}`.
 pub(super) async fn for_tenant(
@@ -24,125 +37,248 @@ pub(super) async fn for_tenant(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<StatusCode, Problem> {
-    // A tenant that is not there and a signature that is wrong look alike from outside.
-    let tenant = TenantId::new(&tenant).map_err(|_| refused())?;
+    let request = Request::new(&state, &uri, &headers, &body);
     let tenants = state.tenants.load();
-    let entry = tenants.get(&tenant).ok_or_else(refused)?;
-    let secret = entry
-        .client_secret
-        .as_ref()
-        .or(state.client_secret.as_ref());
-    let path = uri.path_and_query().map_or(uri.path(), |p| p.as_str());
-    check(&state, secret, path, &headers, &body)?;
-    let portal = portal_of(&body);
-    if portal.is_some() && portal != entry.portal {
-        count("wrong_portal");
-        return Err(refused());
+    let found = TenantId::new(&tenant).ok();
+    let Some((tenant, entry)) = found.and_then(|id| tenants.get_key_value(&id)) else {
+        return Err(request.check_as_nobody());
+    };
+    request.check(secret_of(&state, entry))?;
+    match addressed(&body) {
+        Addressed::Nobody => {}
+        Addressed::One(portal) if Some(portal) == entry.portal => {}
+        Addressed::One(_) | Addressed::Several(_) => return Err(foreign()),
     }
-    keep(&state, &tenant, &body).await
+    request.keep(tenant, &body).await?;
+    Ok(request.acknowledge())
 }
 
 /// `POST /webhooks/hubspot`: the portal names the tenant.
-pub(super) async fn by_portal(
+pub(super) async fn for_portal(
     State(state): State<HttpState>,
     uri: Uri,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<StatusCode, Problem> {
-    let path = uri.path_and_query().map_or(uri.path(), |p| p.as_str());
-    check(&state, state.client_secret.as_ref(), path, &headers, &body)?;
-    let portal = portal_of(&body).ok_or_else(|| {
-        count("unreadable");
-        Problem::new(StatusCode::BAD_REQUEST, "no event names its portalId")
-    })?;
+    let request = Request::new(&state, &uri, &headers, &body);
     let tenants = state.tenants.load();
-    let tenant = tenants
+    match addressed(&body) {
+        Addressed::One(portal) => {
+            let Some((tenant, entry)) = by_portal(&tenants, portal) else {
+                return Err(request.check_as_nobody());
+            };
+            request.check(secret_of(&state, entry))?;
+            request.keep(tenant, &body).await?;
+        }
+        Addressed::Nobody => {
+            // Nothing names a tenant; where there is but one, it is that one's to quarantine.
+            let mut connected = tenants.iter().filter(|(_, entry)| entry.portal.is_some());
+            let only = connected.next().filter(|_| connected.next().is_none());
+            request.check(only.map_or(state.client_secret.as_ref(), |(_, entry)| {
+                secret_of(&state, entry)
+            }))?;
+            let (tenant, _) = only.ok_or_else(|| {
+                count("unreadable");
+                Problem::new(StatusCode::BAD_REQUEST, "no event names its portalId")
+            })?;
+            request.keep(tenant, &body).await?;
+        }
+        Addressed::Several(parts) => {
+            request.check(state.client_secret.as_ref())?;
+            // A tenant with an app of its own is not spoken to by the shared one.
+            let known: Vec<_> = parts
+                .iter()
+                .filter_map(|(portal, events)| Some((by_portal(&tenants, *portal)?, events)))
+                .filter(|((_, entry), _)| entry.client_secret.is_none())
+                .collect();
+            if known.is_empty() {
+                return Err(foreign());
+            }
+            for ((tenant, _), events) in known {
+                request.keep(tenant, &joined(events)).await?;
+            }
+        }
+    }
+    Ok(request.acknowledge())
+}
+
+fn by_portal(tenants: &Tenants, portal: PortalId) -> Option<(&TenantId, &TenantHttp)> {
+    tenants
         .iter()
-        .find(|(_, entry)| entry.portal == Some(portal));
-    let (tenant, _) = tenant.ok_or_else(|| {
-        count("wrong_portal");
-        refused()
-    })?;
-    keep(&state, tenant, &body).await
+        .find(|(_, entry)| entry.portal == Some(portal))
+}
+
+fn secret_of<'a>(state: &'a HttpState, entry: &'a TenantHttp) -> Option<&'a SecretString> {
+    entry
+        .client_secret
+        .as_ref()
+        .or(state.client_secret.as_ref())
 }
 
 fn refused() -> Problem {
-    Problem::new(StatusCode::UNAUTHORIZED, "the signature is not accepted")
+    Problem::new(
+        StatusCode::UNAUTHORIZED,
+        "the signature is missing, stale or wrong",
+    )
+}
+
+fn foreign() -> Problem {
+    count("wrong_portal");
+    tracing::warn!("a signed webhook was refused: its portalId is not the tenant's");
+    Problem::new(
+        StatusCode::FORBIDDEN,
+        "this account's events are not taken here",
+    )
 }
 
 fn count(outcome: &'static str) {
     metrics::counter!(names::WEBHOOKS_TOTAL, "outcome" => outcome).increment(1);
 }
 
-fn portal_of(body: &[u8]) -> Option<crate::domain::ids::PortalId> {
-    events::read_delivery(body)
-        .into_iter()
-        .flatten()
-        .map(|event| event.portal)
-        .next()
+/// One request, from its arrival to its acknowledgement.
+struct Request<'a> {
+    state: &'a HttpState,
+    path: &'a str,
+    headers: &'a HeaderMap,
+    body: &'a [u8],
+    arrived_at: time::Timestamp,
 }
 
-fn check(
-    state: &HttpState,
-    secret: Option<&SecretString>,
-    path: &str,
-    headers: &HeaderMap,
-    body: &[u8],
-) -> Result<(), Problem> {
-    let unready = |key: &str| {
-        count("not_configured");
-        tracing::error!(key, "a webhook came, but it cannot be checked: set {key}");
-        Problem::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "webhooks are not set up here",
-        )
-    };
-    let public = state
-        .public_url
-        .as_deref()
-        .ok_or_else(|| unready("daemon.public_url"))?;
-    let secret = secret.ok_or_else(|| unready("hubspot.client_secret"))?;
-    let header = |name: &str| {
-        headers
-            .get(name)
-            .and_then(|v| v.to_str().ok())
-            .unwrap_or("")
-    };
-    let uri = format!("{}{path}", public.trim_end_matches('/'));
-    // The vendors' clock: in a rehearsal they live by the same faster one.
-    signature::verify_v3(
-        secret.expose_secret().as_bytes(),
-        "POST",
-        &uri,
-        body,
-        header(TIMESTAMP),
-        header(SIGNATURE),
-        state.clock.now(),
-    )
-    .map_err(|fault| {
-        count("bad_signature");
-        tracing::warn!(%fault, "a webhook was refused: {fault}");
-        refused()
-    })
-}
-
-async fn keep(state: &HttpState, tenant: &TenantId, body: &[u8]) -> Result<StatusCode, Problem> {
-    let delivery = Delivery {
-        source: "hubspot.webhook".to_owned(),
-        dedup_key: dedup_key(body),
-        body: body.to_vec(),
-    };
-    let kept = state
-        .store
-        .append_delivery(tenant, &delivery, state.clock.now())
-        .await;
-    if let Err(error) = kept {
-        count("not_stored");
-        return Err(Problem::store(&error));
+impl<'a> Request<'a> {
+    fn new(state: &'a HttpState, uri: &'a Uri, headers: &'a HeaderMap, body: &'a [u8]) -> Self {
+        Self {
+            state,
+            path: uri
+                .path_and_query()
+                .map_or(uri.path(), |path| path.as_str()),
+            headers,
+            body,
+            arrived_at: state.clock.wall(),
+        }
     }
-    count("kept");
-    state.tree.nudge_intake(tenant);
-    Ok(StatusCode::NO_CONTENT)
+
+    /// Checks the signature of version 3; the older ones stop no replay and are not taken.
+    fn check(&self, secret: Option<&SecretString>) -> Result<(), Problem> {
+        let unready = |key: &str| {
+            count("not_configured");
+            tracing::error!(
+                key,
+                "a webhook came, but its signature cannot be checked: set {key}"
+            );
+            let detail = format!("webhooks cannot be checked here: set {key}");
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry_after(300)
+        };
+        let public = self.state.public_url.as_deref();
+        let public = public.ok_or_else(|| unready("daemon.public_url"))?;
+        let secret = secret.ok_or_else(|| unready("hubspot.client_secret"))?;
+        let header = |name: &str| {
+            let value = self.headers.get(name).and_then(|value| value.to_str().ok());
+            value.unwrap_or_default()
+        };
+        signature::verify_v3(
+            secret.expose_secret().as_bytes(),
+            "POST",
+            &format!("{}{}", public.trim_end_matches('/'), self.path),
+            self.body,
+            header(TIMESTAMP),
+            header(SIGNATURE),
+            // The vendors' clock: in a rehearsal they live by the same faster one.
+            self.state.clock.now(),
+        )
+        .map_err(|fault| {
+            count("bad_signature");
+            tracing::warn!(%fault, "a webhook was refused: {fault}");
+            refused()
+        })
+    }
+
+    /// What a caller is told who calls a tenant that is not there: only one who holds the shared
+    /// secret may learn that it is not.
+    fn check_as_nobody(&self) -> Problem {
+        if self.state.client_secret.is_none() {
+            count("bad_signature");
+            return refused();
+        }
+        match self.check(self.state.client_secret.as_ref()) {
+            Ok(()) => foreign(),
+            Err(problem) => problem,
+        }
+    }
+
+    /// Keeps a delivery for a tenant and wakes its intake; on disk when it returns.
+    async fn keep(&self, tenant: &TenantId, body: &[u8]) -> Result<(), Problem> {
+        let delivery = Delivery {
+            source: SOURCE.to_owned(),
+            dedup_key: dedup_key(body),
+            body: body.to_vec(),
+        };
+        let now = self.state.clock.now();
+        let kept = self.state.store.append_delivery(tenant, &delivery, now);
+        match kept.await {
+            Ok(Appended::New) => count("kept"),
+            Ok(Appended::Repeat) => count("repeated"),
+            Err(error) => {
+                count("not_stored");
+                return Err(Problem::store(&error));
+            }
+        }
+        self.state.tree.nudge_intake(tenant);
+        Ok(())
+    }
+
+    fn acknowledge(&self) -> StatusCode {
+        let took = time::between(self.arrived_at, self.state.clock.wall());
+        metrics::histogram!(names::WEBHOOK_ACK_SECONDS).record(took.as_secs_f64().max(0.0));
+        StatusCode::NO_CONTENT
+    }
+}
+
+/// Whose events a delivery has.
+#[derive(Debug)]
+enum Addressed<'a> {
+    /// No event says.
+    Nobody,
+    /// One account's; events that do not say are taken for its too.
+    One(PortalId),
+    /// More than one account's, each with its events as they came.
+    Several(BTreeMap<PortalId, Vec<&'a RawValue>>),
+}
+
+fn addressed(body: &[u8]) -> Addressed<'_> {
+    let events: Vec<&RawValue> = serde_json::from_slice(body)
+        .or_else(|_| serde_json::from_slice(body).map(|event| vec![event]))
+        .unwrap_or_default();
+    let mut parts: BTreeMap<PortalId, Vec<&RawValue>> = BTreeMap::new();
+    for event in events {
+        if let Some(portal) = portal_of(event) {
+            parts.entry(portal).or_default().push(event);
+        }
+    }
+    match (parts.len(), parts.first_key_value()) {
+        (1, Some((portal, _))) => Addressed::One(*portal),
+        (_, None) => Addressed::Nobody,
+        (_, Some(_)) => Addressed::Several(parts),
+    }
+}
+
+fn portal_of(event: &RawValue) -> Option<PortalId> {
+    #[derive(Deserialize)]
+    struct Head {
+        #[serde(rename = "portalId")]
+        portal: Value,
+    }
+    let head: Head = serde_json::from_str(event.get()).ok()?;
+    match head.portal {
+        Value::Number(number) => number.as_u64(),
+        Value::String(text) => text.parse().ok(),
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
+    }
+    .map(PortalId)
+}
+
+fn joined(events: &[&RawValue]) -> Vec<u8> {
+    let events: Vec<&str> = events.iter().map(|event| event.get()).collect();
+    format!("[{}]", events.join(",")).into_bytes()
 }
 
 /// The same for every try of one delivery: made of its events' own keys, since the number of the
@@ -151,12 +287,12 @@ fn dedup_key(body: &[u8]) -> String {
     let mut hash = Sha256::new();
     let events = events::read_delivery(body);
     if events.iter().all(Result::is_ok) && !events.is_empty() {
-        let mut keys: Vec<String> = events
-            .into_iter()
+        let mut keys: Vec<&str> = events
+            .iter()
             .flatten()
-            .map(|event| event.dedup_key().to_owned())
+            .map(events::HubSpotEvent::dedup_key)
             .collect();
-        keys.sort();
+        keys.sort_unstable();
         for key in keys {
             hash.update((key.len() as u64).to_be_bytes());
             hash.update(key);
@@ -171,19 +307,55 @@ fn dedup_key(body: &[u8]) -> String {
 mod tests {
     use super::*;
 
-    fn event(id: u64, attempt: u64) -> String {
+    fn event(portal: u64, id: u64, attempt: u64) -> String {
         format!(
-            r#"{{"eventId":{id},"subscriptionId":1,"portalId":33,"occurredAt":1790000000000,"subscriptionType":"deal.creation","attemptNumber":{attempt},"objectId":5}}"#
+            r#"{{"eventId":{id},"subscriptionId":1,"portalId":{portal},"occurredAt":1790000000000,"subscriptionType":"deal.creation","attemptNumber":{attempt},"objectId":5}}"#
         )
     }
 
     #[test]
     fn another_try_is_the_same_delivery_and_another_event_is_not() {
         let key = |text: &str| dedup_key(text.as_bytes());
-        let first = format!("[{},{}]", event(1, 0), event(2, 0));
-        let again = format!("[{},{}]", event(2, 3), event(1, 3));
+        let first = format!("[{},{}]", event(33, 1, 0), event(33, 2, 0));
+        let again = format!("[{},{}]", event(33, 2, 3), event(33, 1, 3));
         assert_eq!(key(&first), key(&again));
-        assert_ne!(key(&first), key(&format!("[{}]", event(1, 0))));
+        assert_ne!(key(&first), key(&format!("[{}]", event(33, 1, 0))));
         assert_ne!(key("[not json"), key("[not json "));
+    }
+
+    #[test]
+    fn a_delivery_is_its_accounts() {
+        let (own, other) = (event(33, 1, 0), event(34, 2, 0));
+        let check = |body: &str, expected: &str| {
+            let found = match addressed(body.as_bytes()) {
+                Addressed::Nobody => "nobody".to_owned(),
+                Addressed::One(portal) => portal.to_string(),
+                Addressed::Several(parts) => {
+                    let bodies = parts.values().map(|events| joined(events));
+                    let bodies = bodies.map(|body| String::from_utf8(body).unwrap());
+                    bodies.collect::<Vec<_>>().join(" and ")
+                }
+            };
+            assert_eq!(found, expected, "{body}");
+        };
+        check(&format!("[{own}]"), "33");
+        check(&own, "33");
+        check(r#"[{"portalId":"33"}]"#, "33");
+        check(&format!("[7,{own},{{}}]"), "33");
+        check(
+            &format!("[{other}, {own},{own}]"),
+            &format!("[{own},{own}] and [{other}]"),
+        );
+        for garbage in [
+            "",
+            "[]",
+            "[{",
+            "7",
+            "null",
+            r#"[{"portalId":-1}]"#,
+            "<html>",
+        ] {
+            check(garbage, "nobody");
+        }
     }
 }
