@@ -43,7 +43,7 @@ pub enum Default {
     Table,
 }
 
-/// A [`Default`] with the range and the owner that belong to it, as declarations write it.
+/// A `Default` with the range and the owner that belong to it, as declarations write it.
 #[derive(Clone, Copy)]
 pub(crate) struct Declared {
     pub(crate) default: Default,

@@ -355,7 +355,7 @@ async fn the_list_shows_what_is_open_and_what_to_do() {
         &shown,
         &[
             "wait-1",
-            "Morning classes s1 (adset s1)",
+            "Morning classes s1 (ad set s1)",
             "100.00 USD",
             "120.00 USD",
             "awaits approval",

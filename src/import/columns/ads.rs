@@ -51,7 +51,7 @@ impl AdsField {
     }
 }
 
-/// Headers of ads exports, folded (see [`normal`]); of two columns with one meaning the header that
+/// Headers of ads exports, folded (see `normal`); of two columns with one meaning the header that
 /// stands first here is used.
 pub(super) const ADS: &[(AdsField, &[&str])] = &[
     (
