@@ -31,6 +31,18 @@ impl EntityKind {
     }
 }
 
+impl EntityKind {
+    /// The word people use: `campaign`, `ad set`, `ad`.
+    #[must_use]
+    pub const fn noun(self) -> &'static str {
+        match self {
+            Self::Campaign => "campaign",
+            Self::AdSet => "ad set",
+            Self::Ad => "ad",
+        }
+    }
+}
+
 impl fmt::Display for EntityKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
@@ -84,12 +96,7 @@ impl EntityRef {
 
 impl fmt::Display for EntityRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = match self {
-            Self::Campaign(_) => "campaign",
-            Self::AdSet(_) => "ad set",
-            Self::Ad(_) => "ad",
-        };
-        write!(f, "{kind} {}", self.id())
+        write!(f, "{} {}", self.kind().noun(), self.id())
     }
 }
 

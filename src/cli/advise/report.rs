@@ -309,7 +309,7 @@ impl Report<'_> {
             let d = shown.decision;
             let what = format!(
                 "{} {}",
-                d.subject.kind(),
+                d.subject.kind().noun(),
                 clipped(&label(&d.rationale.name, d.subject.id()), 36)
             );
             table.row([

@@ -34,7 +34,7 @@ impl Rationale {
     }
 
     fn label(&self) -> String {
-        let kind = self.subject.kind();
+        let kind = self.subject.kind().noun();
         if self.name.is_empty() {
             format!("{kind} {}", self.subject.id())
         } else {
