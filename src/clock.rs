@@ -73,7 +73,7 @@ impl Drop for Hold {
     fn drop(&mut self) {
         if let Some(shared) = self.0.take() {
             let mut state = shared.lock();
-            state.holds = state.holds.saturating_sub(1);
+            state.let_go();
             state.step();
         }
     }
@@ -193,6 +193,11 @@ impl Shared {
 }
 
 impl State {
+    fn let_go(&mut self) {
+        debug_assert!(self.holds > 0, "somebody sleeps who holds nothing");
+        self.holds = self.holds.saturating_sub(1);
+    }
+
     /// Wakes sleepers one after the other while nothing is in flight.
     fn step(&mut self) {
         while self.holds == 0 {
@@ -208,10 +213,10 @@ impl State {
                 return;
             };
             self.now = self.now.max(at);
-            self.holds += 1; // on behalf of the sleeper, which takes it up as its own
-            if waker.send(()).is_err() {
-                self.holds -= 1;
-            }
+            // On behalf of the sleeper, which takes it up as its own. One that is being given up at
+            // this instant counts on it too: it no longer finds itself listed, and lets go.
+            self.holds += 1;
+            let _ = waker.send(());
         }
     }
 }
@@ -299,7 +304,7 @@ impl Clock for SteppedClock {
             state.next += 1;
             let key = (at, Arc::from(key), state.next);
             state.sleepers.insert(key.clone(), waker);
-            state.holds = state.holds.saturating_sub(1);
+            state.let_go();
             Waiting {
                 shared: &self.0,
                 key,
@@ -378,6 +383,34 @@ mod tests {
         clock.run_until(at(200)).await;
         assert_eq!(clock.now(), at(200));
         assert_eq!(clock.0.lock().holds, 0);
+    }
+
+    /// Given up on one thread while another one wakes it: whichever comes first, the count is right.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_sleep_given_up_as_it_wakes_is_counted_once() {
+        let clock = SteppedClock::new(at(0));
+        let mut due = 0;
+        for _ in 0..2_000 {
+            due += 10;
+            let hold = clock.hold();
+            let sleeper = tokio::spawn({
+                let (clock, hold) = (clock.clone(), clock.hold());
+                async move {
+                    clock.sleep_until(at(due), "x").await;
+                    drop(hold);
+                }
+            });
+            tokio::task::yield_now().await;
+            drop(hold);
+            let run = tokio::spawn({
+                let clock = clock.clone();
+                async move { clock.run_until(at(due)).await }
+            });
+            sleeper.abort();
+            let _ = sleeper.await;
+            run.await.unwrap();
+            assert_eq!(clock.0.lock().holds, 0);
+        }
     }
 
     #[test]
