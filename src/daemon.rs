@@ -139,7 +139,7 @@ impl Daemon {
         let store = crate::store::open(&database_url(&config)).await?;
         let metrics = crate::telemetry::Metrics::install()?;
         let http = crate::vendors::http_client(Duration::from_secs(10))?;
-        let gate = Arc::new(MetaGate::new(gate_config(&config), clock.clone()));
+        let gate = gate(&config, &clock);
         restore_gate(&gate, store.load_gate().await?);
         let policy: Arc<dyn Policy> = Arc::new(RoasdPolicy);
         let shared = Shared {
@@ -323,32 +323,8 @@ impl Shared {
     async fn context(&self, config: &Config, tenant: &Tenant) -> anyhow::Result<Arc<Context>> {
         let settings = tenant_settings(config, tenant)
             .with_context(|| format!("the settings of tenant {} cannot be used", tenant.id))?;
-        let meta = &tenant.settings.meta;
-        let client = MetaClient::new(
-            MetaClientConfig {
-                base_url: config.meta.base_url.as_str().to_owned(),
-                api_version: meta
-                    .api_version
-                    .as_ref()
-                    .unwrap_or(&config.meta.api_version)
-                    .as_str()
-                    .to_owned(),
-                ad_account: meta.ad_account.clone(),
-                token: meta.access_token.value().clone(),
-                app_id: settings.app_id.clone(),
-                app_secret: meta
-                    .app_secret
-                    .as_ref()
-                    .or(config.meta.app_secret.as_ref())
-                    .map(|secret| secret.value().clone()),
-                timeout: config.meta.request_timeout.unsigned_abs(),
-            },
-            self.gate.clone(),
-            self.clock.clone(),
-            self.http.clone(),
-        )
-        .with_context(|| format!("tenants.{}.meta cannot be used", tenant.id))?;
-        let hubspot = hubspot_client(config, tenant, self)?;
+        let Vendors { meta, hubspot } =
+            vendors(config, tenant, &self.gate, &self.clock, &self.http)?;
         self.store
             .ensure_tenant(&tenant.id, &settings.name, self.clock.now())
             .await?;
@@ -362,7 +338,7 @@ impl Shared {
             jitter: Context::jitter_rng(seed),
             tenant: settings,
             store: self.store.clone(),
-            meta: Arc::new(client),
+            meta,
             gate: self.gate.clone(),
             hubspot,
             clock: self.clock.clone(),
@@ -375,10 +351,73 @@ impl Shared {
     }
 }
 
+/// One tenant's clients.
+pub struct Vendors {
+    /// Meta.
+    pub meta: Arc<MetaClient>,
+    /// HubSpot; a tenant may do without.
+    pub hubspot: Option<Arc<dyn HubSpot>>,
+}
+
+/// The gate that the configuration asks for, with nothing used up yet.
+#[must_use]
+pub fn gate(config: &Config, clock: &Arc<dyn Clock>) -> Arc<MetaGate> {
+    Arc::new(MetaGate::new(gate_config(config), clock.clone()))
+}
+
+/// The clients of one tenant.
+///
+/// # Errors
+/// When an address, a version or a token cannot be used as it stands; names the table of the
+/// configuration.
+pub fn vendors(
+    config: &Config,
+    tenant: &Tenant,
+    gate: &Arc<MetaGate>,
+    clock: &Arc<dyn Clock>,
+    http: &reqwest::Client,
+) -> anyhow::Result<Vendors> {
+    let settings = &tenant.settings.meta;
+    let meta = MetaClient::new(
+        MetaClientConfig {
+            base_url: config.meta.base_url.as_str().to_owned(),
+            api_version: settings
+                .api_version
+                .as_ref()
+                .unwrap_or(&config.meta.api_version)
+                .as_str()
+                .to_owned(),
+            ad_account: settings.ad_account.clone(),
+            token: settings.access_token.value().clone(),
+            app_id: app_id(config, tenant),
+            app_secret: settings
+                .app_secret
+                .as_ref()
+                .or(config.meta.app_secret.as_ref())
+                .map(|secret| secret.value().clone()),
+            timeout: config.meta.request_timeout.unsigned_abs(),
+        },
+        gate.clone(),
+        clock.clone(),
+        http.clone(),
+    )
+    .with_context(|| format!("tenants.{}.meta cannot be used", tenant.id))?;
+    Ok(Vendors {
+        meta: Arc::new(meta),
+        hubspot: hubspot_client(config, tenant, clock, http)?,
+    })
+}
+
+fn app_id(config: &Config, tenant: &Tenant) -> Option<String> {
+    let own = tenant.settings.meta.app_id.as_ref();
+    own.or(config.meta.app_id.as_ref()).cloned()
+}
+
 fn hubspot_client(
     config: &Config,
     tenant: &Tenant,
-    shared: &Shared,
+    clock: &Arc<dyn Clock>,
+    http: &reqwest::Client,
 ) -> anyhow::Result<Option<Arc<dyn HubSpot>>> {
     let Some(hubspot) = &tenant.settings.hubspot else {
         return Ok(None);
@@ -408,8 +447,8 @@ fn hubspot_client(
             },
             timeout: config.hubspot.request_timeout.unsigned_abs(),
         },
-        shared.clock.clone(),
-        shared.http.clone(),
+        clock.clone(),
+        http.clone(),
     )
     .with_context(|| format!("tenants.{}.hubspot cannot be used", tenant.id))?;
     Ok(Some(Arc::new(client)))
@@ -531,11 +570,7 @@ pub fn tenant_settings(config: &Config, tenant: &Tenant) -> anyhow::Result<Tenan
             decide_every: settings.schedule.decide_every,
             executor_poll: settings.schedule.executor_poll,
         },
-        app_id: settings
-            .meta
-            .app_id
-            .clone()
-            .or_else(|| config.meta.app_id.clone()),
+        app_id: app_id(config, tenant),
     })
 }
 

@@ -841,9 +841,28 @@ impl ExecutorWork {
                 ("refused", format!("refused by {rule}: {detail}"))
             }
         };
-        store
+        match store
             .settle_change(&tenant.id, id, change.attempt, &how, clock.now())
-            .await?;
+            .await
+        {
+            Ok(()) => {}
+            // The lease ran out and whoever took the claim settles the change, after reading Meta.
+            // This stage did nothing wrong by being slow and has nothing left to do here.
+            Err(StoreError::WrongCount { .. }) => {
+                metrics::counter!(
+                    crate::telemetry::names::CHANGES_TOTAL,
+                    "tenant" => tenant.id.to_string(), "outcome" => "claim_lost"
+                )
+                .increment(1);
+                tracing::warn!(
+                    tenant.id = %tenant.id, change.id = %id, entity = %change.proposed.entity,
+                    "the claim on change {id} was lost before it could be settled ({outcome}: \
+                     {words}); whoever holds it now settles it"
+                );
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        }
         metrics::counter!(
             crate::telemetry::names::CHANGES_TOTAL,
             "tenant" => tenant.id.to_string(), "outcome" => outcome
@@ -915,15 +934,8 @@ fn delivering_budgets(
     entity: &EntityRef,
     live: &meta::LiveSettings,
 ) -> Vec<(EntityRef, Money)> {
-    let mut owners: Vec<EntityRef> = structure
-        .ad_sets
-        .values()
-        .filter(|set| structure.ad_set_delivers(set))
-        .map(|set| structure.budget_owner(set))
-        .collect();
-    owners.sort();
-    owners.dedup();
-    owners
+    structure
+        .delivering_owners()
         .into_iter()
         .filter_map(|owner| {
             let (budget, ..) = structure.settings(&owner)?;

@@ -16,7 +16,7 @@ use crate::domain::change::Target;
 use crate::domain::deal::Deal;
 use crate::domain::ids::{ContactId, DealId};
 use crate::domain::money::Currency;
-use crate::domain::structure::{Account, AccountStatus, Structure};
+use crate::domain::structure::{Account, Structure};
 use crate::domain::time::{self, SignedDuration, Timestamp};
 use crate::store::StoreError;
 use crate::store::entities::Drift;
@@ -283,29 +283,7 @@ impl SyncWork {
             clock,
             ..
         } = self.context.as_ref();
-        let trouble = if account.currency != tenant.currency {
-            Some(format!(
-                "ad account {} bills in {}, the configuration says currency = \"{}\"; correct \
-                 tenants.{}.currency",
-                account.id, account.currency, tenant.currency, tenant.id
-            ))
-        } else if account.time_zone().is_none() {
-            Some(format!(
-                "the time zone {:?} of ad account {} is not known here; update the tzdata package",
-                account.time_zone_name, account.id
-            ))
-        } else {
-            match account.status {
-                AccountStatus::Active => None,
-                AccountStatus::Disabled => Some(format!("ad account {} is disabled", account.id)),
-                AccountStatus::Unsettled => {
-                    Some(format!("ad account {} has an unpaid bill", account.id))
-                }
-                AccountStatus::Other(n) => {
-                    Some(format!("ad account {} is in state {n} at Meta", account.id))
-                }
-            }
-        };
+        let trouble = account.trouble(&tenant.id, tenant.currency);
         let Some(reason) = trouble else {
             self.context.note_vendor("Meta", Ok(())).await?;
             return Ok(());

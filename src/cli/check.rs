@@ -1,5 +1,7 @@
 //! `roasd check`: says whether the configuration is valid, and what it means.
 
+pub mod online;
+
 use std::io::{self, IsTerminal as _, Write};
 use std::path::Path;
 
@@ -16,27 +18,37 @@ pub struct CheckArgs {
     #[arg(long)]
     pub json: bool,
     /// Prints the shipped configuration, with every key and its default, and checks nothing.
-    #[arg(long, conflicts_with = "json")]
+    #[arg(long, conflicts_with_all = ["json", "online"])]
     pub print_defaults: bool,
+    /// Also ask Meta and HubSpot about every tenant: token, rights, account, currency, budgets,
+    /// pipelines, stages. Writes nothing.
+    #[arg(long)]
+    pub online: bool,
+    /// Ask about this tenant alone.
+    #[arg(long, value_name = "TENANT", requires = "online")]
+    pub tenant: Option<String>,
 }
 
 /// Checks the configuration at `file` (or where it is looked for) and prints to `out`; faults for
 /// people go to `err`.
 ///
 /// # Errors
-/// When the output cannot be written.
-pub fn run(
+/// When the output cannot be written, or a tenant cannot be asked about at all.
+pub async fn run(
     args: &CheckArgs,
     file: Option<&Path>,
     environment: &Environment,
-    out: &mut dyn Write,
-    err: &mut dyn Write,
-) -> io::Result<Exit> {
+    out: &mut (dyn Write + Send),
+    err: &mut (dyn Write + Send),
+) -> anyhow::Result<Exit> {
     if args.print_defaults {
         out.write_all(SHIPPED.as_bytes())?;
         return Ok(Exit::Done);
     }
     match Config::load(file, environment) {
+        Ok(config) if args.online => {
+            online::run(&config, args.tenant.as_deref(), args.json, out).await
+        }
         Ok(config) => {
             let report = report(&config);
             if args.json {

@@ -73,7 +73,9 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Run the simulated vendors alone, for rehearsals.
     Sandbox(sandbox::SandboxArgs),
-    /// Validate the configuration and show what it means.
+    /// Validate the configuration and show what it means; with --online, ask the vendors too.
+    ///
+    /// Example:  roasd check --online
     Check(check::CheckArgs),
     /// Show how each tenant stands and what to do next.
     ///
@@ -153,7 +155,8 @@ async fn dispatch(args: Args) -> anyhow::Result<Exit> {
                 &environment,
                 &mut out,
                 &mut std::io::stderr(),
-            )?
+            )
+            .await?
         }
         Command::Advise(args) => advise::run(&args, &mut out, &mut std::io::stderr())?,
         command => {

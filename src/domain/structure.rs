@@ -1,10 +1,10 @@
 //! The structure of an ad account: campaigns, ad sets, ads, who owns the budget, and what roasd
 //! must not touch, and why.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use super::ids::{AdAccountId, AdId, AdSetId, CampaignId, CreativeId};
+use super::ids::{AdAccountId, AdId, AdSetId, CampaignId, CreativeId, TenantId};
 use super::money::{Currency, Money};
 use super::time::{TimeZone, Timestamp};
 
@@ -237,6 +237,38 @@ impl Account {
     #[must_use]
     pub fn time_zone(&self) -> Option<TimeZone> {
         TimeZone::get(&self.time_zone_name).ok()
+    }
+
+    /// Why nothing may be written for the tenant that says it bills in `currency`, and what to do
+    /// about it; `None` when nothing is wrong.
+    #[must_use]
+    pub fn trouble(&self, tenant: &TenantId, currency: Currency) -> Option<String> {
+        let id = &self.id;
+        if self.currency != currency {
+            return Some(format!(
+                "ad account {id} bills in {}, the configuration says currency = \"{currency}\"; \
+                 correct tenants.{tenant}.currency",
+                self.currency
+            ));
+        }
+        if self.time_zone().is_none() {
+            return Some(format!(
+                "the time zone {:?} of ad account {id} is not known here; update the tzdata package",
+                self.time_zone_name
+            ));
+        }
+        match self.status {
+            AccountStatus::Active => None,
+            AccountStatus::Disabled => Some(format!(
+                "ad account {id} is disabled; Ads Manager says why and how to appeal"
+            )),
+            AccountStatus::Unsettled => Some(format!(
+                "ad account {id} has an unpaid bill; settle it in Ads Manager"
+            )),
+            AccountStatus::Other(n) => Some(format!(
+                "ad account {id} is in state {n} at Meta; Ads Manager says what it waits for"
+            )),
+        }
     }
 }
 
@@ -487,6 +519,16 @@ impl Structure {
         campaign
             .has_budget_schedule
             .then_some(HandsOff::BudgetSchedule)
+    }
+
+    /// Whatever holds a budget that can be spent now, by id.
+    #[must_use]
+    pub fn delivering_owners(&self) -> BTreeSet<EntityRef> {
+        self.ad_sets
+            .values()
+            .filter(|set| self.ad_set_delivers(set))
+            .map(|set| self.budget_owner(set))
+            .collect()
     }
 
     /// Whether an ad set, its campaign and at least one of its ads may deliver.

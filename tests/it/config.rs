@@ -811,16 +811,18 @@ fn the_shipped_file_is_the_defaults() {
 }
 
 /// Runs the command on a file; what it printed to out and err, and how it ended.
-fn run(text: &str, json: bool) -> (String, String, Exit) {
+async fn run(text: &str, json: bool) -> (String, String, Exit) {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("config.toml");
     std::fs::write(&file, text).unwrap();
     let args = CheckArgs {
         json,
-        print_defaults: false,
+        ..CheckArgs::default()
     };
     let (mut out, mut err) = (Vec::new(), Vec::new());
-    let exit = check::run(&args, Some(&file), &environment(), &mut out, &mut err).unwrap();
+    let exit = check::run(&args, Some(&file), &environment(), &mut out, &mut err)
+        .await
+        .unwrap();
     (
         String::from_utf8(out).unwrap(),
         String::from_utf8(err).unwrap(),
@@ -828,9 +830,9 @@ fn run(text: &str, json: bool) -> (String, String, Exit) {
     )
 }
 
-#[test]
-fn check_prints_the_tenants_or_the_faults() {
-    let (out, err, exit) = run(VALID, false);
+#[tokio::test]
+async fn check_prints_the_tenants_or_the_faults() {
+    let (out, err, exit) = run(VALID, false).await;
     assert_eq!((exit, err.as_str()), (Exit::Done, ""));
     for word in [
         "2 tenants",
@@ -847,18 +849,18 @@ fn check_prints_the_tenants_or_the_faults() {
     }
     assert!(!out.contains(TOKEN));
 
-    let (out, _, exit) = run(VALID, true);
+    let (out, _, exit) = run(VALID, true).await;
     let json: serde_json::Value = serde_json::from_str(&out).unwrap();
     assert_eq!(exit, Exit::Done);
     assert_eq!(json["valid"], true);
     assert_eq!(json["tenants"][0]["daily_cap"], "500.00 USD");
     assert_eq!(json["tenants"][1]["portal_id"], serde_json::Value::Null);
 
-    let (out, err, exit) = run("[daemon]\nlsiten = 'x'\n", false);
+    let (out, err, exit) = run("[daemon]\nlsiten = 'x'\n", false).await;
     assert_eq!((exit, out.as_str()), (Exit::Usage, ""));
     assert!(err.contains("config.toml:2:1: daemon.lsiten: "), "{err}");
 
-    let (out, _, exit) = run("[daemon]\nlsiten = 'x'\n", true);
+    let (out, _, exit) = run("[daemon]\nlsiten = 'x'\n", true).await;
     let json: serde_json::Value = serde_json::from_str(&out).unwrap();
     assert_eq!(exit, Exit::Usage);
     assert_eq!(json["faults"][0]["line"], 2);

@@ -4,6 +4,7 @@
 #![cfg(test)]
 
 mod advise;
+mod check_online;
 mod cli_store;
 mod config;
 mod demo_runs;
