@@ -5,7 +5,6 @@
 //! when no answer came, is settled by reading Meta first, before anything new is claimed.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 
@@ -47,7 +46,6 @@ const RETRY: SignedDuration = time::minutes(5);
 pub struct ExecutorWork {
     context: Arc<Context>,
     next: Timestamp,
-    looks: AtomicU64,
 }
 
 impl ExecutorWork {
@@ -55,11 +53,7 @@ impl ExecutorWork {
     #[must_use]
     pub fn new(context: Arc<Context>) -> Self {
         let next = time::add(context.clock.now(), time::millis(1));
-        Self {
-            context,
-            next,
-            looks: AtomicU64::new(0),
-        }
+        Self { context, next }
     }
 }
 
@@ -70,18 +64,16 @@ impl Work for ExecutorWork {
     }
 
     async fn look(&mut self) -> Result<Progress, Broken> {
-        self.looks.fetch_add(1, Ordering::Relaxed);
-        let outcome = self.drain().await;
+        let (outcome, due) = match self.turn().await {
+            Ok((progress, due)) => (Ok(progress), due),
+            Err(error) => (weather(&error), None),
+        };
         let now = self.context.clock.now();
         let poll = time::add(now, self.context.tenant.schedule.executor_poll);
-        self.next = match self.context.store.next_due(&self.context.tenant.id).await {
-            Ok(Some(due)) if due > now => due.min(poll),
-            Ok(_) | Err(_) => poll,
-        };
-        match outcome {
-            Ok(progress) => Ok(progress),
-            Err(error) => weather(&error),
-        }
+        self.next = due
+            .filter(|due| *due > now)
+            .map_or(poll, |due| due.min(poll));
+        outcome
     }
 
     fn next_tick(&self) -> Timestamp {
@@ -98,6 +90,23 @@ enum Found {
 }
 
 impl ExecutorWork {
+    /// Does what is due, and says when something will be. Most turns find nothing: they cost one
+    /// read and take no lock.
+    async fn turn(&self) -> Result<(Progress, Option<Timestamp>), StoreError> {
+        let Context {
+            store,
+            tenant,
+            clock,
+            ..
+        } = self.context.as_ref();
+        let due = store.next_due(&tenant.id).await?;
+        if due.is_none_or(|due| due > clock.now()) {
+            return Ok((Progress::Idle, due));
+        }
+        let progress = self.drain().await?;
+        Ok((progress, store.next_due(&tenant.id).await?))
+    }
+
     async fn drain(&self) -> Result<Progress, StoreError> {
         let Context {
             store,

@@ -22,15 +22,18 @@ pub struct SandboxArgs {
     /// Seed of the market.
     #[arg(long, default_value_t = 42)]
     pub seed: u64,
+    /// How many tenants: gyms, shops and clinics by turns.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=2_000))]
+    pub tenants: u32,
     /// Where to listen; loopback only.
     #[arg(long, default_value = "127.0.0.1:8790")]
     pub listen: SocketAddr,
     /// How many seconds of the market pass in one of the wall clock.
     #[arg(long, default_value_t = 1.0)]
     pub speed: f64,
-    /// Where roasd listens; visits and webhooks are delivered there.
-    #[arg(long, default_value = "http://127.0.0.1:8787")]
-    pub deliver_to: String,
+    /// Where roasd listens, on loopback; visits and webhooks are delivered there.
+    #[arg(long, default_value = "127.0.0.1:8787")]
+    pub deliver_to: SocketAddr,
 }
 
 /// Runs the vendors until SIGINT or SIGTERM.
@@ -45,25 +48,20 @@ pub async fn run(args: &SandboxArgs, out: &mut (dyn Write + Send)) -> anyhow::Re
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     std::fs::create_dir_all(&args.dir)?;
-    let mut config = SandboxConfig::demo(&args.dir, args.seed);
+    let mut config = SandboxConfig::demo(&args.dir, args.seed).with_tenants(args.tenants);
     config.listen = args.listen;
     let begin = Sandbox::resume_time(&args.dir)?.unwrap_or(config.start);
     let anchor = SystemClock::real().now();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::scaled(args.speed, begin, anchor));
     let sandbox = Sandbox::start(config, clock).await?;
-    let listen: SocketAddr = args
-        .deliver_to
-        .trim_start_matches("http://")
-        .parse()
-        .unwrap_or_else(|_| SocketAddr::from(([127, 0, 0, 1], 8787)));
     let settings = super::demo::Settings {
-        listen,
+        listen: args.deliver_to,
         clock: Some((args.speed, begin, anchor)),
         poll: time::seconds(15),
     };
     let file = write_config(&args.dir, &sandbox, &settings)?;
     sandbox.start_deliveries(DeliverTo {
-        base: args.deliver_to.clone(),
+        base: format!("http://{}", args.deliver_to),
         public_url: super::demo::PUBLIC_URL.to_owned(),
     })?;
     writeln!(

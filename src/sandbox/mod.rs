@@ -185,6 +185,30 @@ impl SandboxConfig {
             deliver_to: None,
         }
     }
+
+    /// The same with `count` tenants: gyms, shops and clinics by turns, named `gym`, `shop`,
+    /// `clinic`, `gym-2`, `shop-2` and so on.
+    #[must_use]
+    pub fn with_tenants(mut self, count: u32) -> Self {
+        let kinds = [
+            ("gym", Business::Gym),
+            ("shop", Business::Shop),
+            ("clinic", Business::Clinic),
+        ];
+        self.tenants = (1..)
+            .flat_map(|round| kinds.map(|(name, business)| (round, name, business)))
+            .take(count as usize)
+            .map(|(round, name, business)| {
+                let name = match round {
+                    1 => name.to_owned(),
+                    _ => format!("{name}-{round}"),
+                };
+                let name = TenantId::new(&name).unwrap_or_else(|_| unreachable!());
+                TenantSpec::new(name, business)
+            })
+            .collect();
+        self
+    }
 }
 
 /// What really happened in a market since its start; nobody but the sandbox knows the last three.

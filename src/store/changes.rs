@@ -170,8 +170,9 @@ pub trait ChangeStore {
     /// Changes that fit, newest first.
     async fn changes(&self, filter: &ChangeFilter) -> Result<Vec<PendingChange>, StoreError>;
 
-    /// When the next change of the tenant is due: a pending one at its time, a claimed one when its
-    /// lease runs out.
+    /// When the tenant's queue wants to be looked at next: a pending change at its time or when it
+    /// lapses, a waiting one when it lapses, a claimed one when its lease runs out, an executing one
+    /// at once (its time is past). `None` when no change is open.
     async fn next_due(&self, tenant: &TenantId) -> Result<Option<Timestamp>, StoreError>;
 
     /// What was sent to Meta from `since` on, also when its effect is not known, oldest first.

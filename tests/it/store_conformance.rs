@@ -193,6 +193,7 @@ suite! {
         a_prefix_finds_the_only_one,
         changes_are_listed_newest_first,
         next_due_is_the_earliest,
+        next_due_includes_what_lapses_and_what_is_unsettled,
         past_actions_are_what_was_sent,
         each_move_writes_its_line,
         two_currencies_are_refused;

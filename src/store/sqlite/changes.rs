@@ -518,10 +518,14 @@ impl ChangeStore for SqliteStore {
 
     async fn next_due(&self, tenant: &TenantId) -> Result<Option<Timestamp>, StoreError> {
         let due: Option<i64> = sqlx::query_scalar(
-            "select min(case status when 'pending' then earliest_execute_at
-                 else claim_lease_until end)
+            "select min(case status
+                 when 'executing' then updated_at
+                 when 'claimed' then claim_lease_until
+                 when 'pending' then min(earliest_execute_at, expires_at)
+                 else expires_at end)
              from pending_ad_changes
-             where tenant = $1 and status in ('pending', 'claimed')",
+             where tenant = $1
+               and status in ('awaiting_approval', 'pending', 'claimed', 'executing')",
         )
         .bind(tenant.as_str())
         .fetch_one(&self.readers)

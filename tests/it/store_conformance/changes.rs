@@ -564,6 +564,28 @@ pub(super) async fn next_due_is_the_earliest(db: Db) {
     assert_eq!(db.next_due(&acme()).await.unwrap(), Some(at(260)));
 }
 
+pub(super) async fn next_due_includes_what_lapses_and_what_is_unsettled(db: Db) {
+    let waiting = ProposedChange {
+        needs_approval: true,
+        ..proposal(&acme(), "a", "a", 12_000)
+    };
+    db.propose(&waiting, at(0)).await.unwrap();
+    assert_eq!(
+        db.next_due(&acme()).await.unwrap(),
+        Some(waiting.expires_at)
+    );
+    let lapses = ProposedChange {
+        earliest_at: at(90_000),
+        expires_at: at(500),
+        ..proposal(&acme(), "b", "b", 12_000)
+    };
+    db.propose(&lapses, at(0)).await.unwrap();
+    assert_eq!(db.next_due(&acme()).await.unwrap(), Some(at(500)));
+    // What was being sent when the process ended is settled at once: its time is past.
+    executing(&db, "x", "s1").await;
+    assert_eq!(db.next_due(&acme()).await.unwrap(), Some(at(2)));
+}
+
 pub(super) async fn past_actions_are_what_was_sent(db: Db) {
     executing(&db, "x", "s1").await;
     executing(&db, "y", "s2").await;
