@@ -81,6 +81,8 @@ pub struct Daemon {
     http_stop: tokio::sync::watch::Sender<bool>,
     http_task: tokio::task::JoinHandle<std::io::Result<()>>,
     address: SocketAddr,
+    /// Held while the daemon lives, and let go by the system however it ends.
+    _lock: Option<std::fs::File>,
 }
 
 /// The directory that state is kept in, made if need be.
@@ -98,15 +100,36 @@ pub fn data_dir(config: &Config) -> anyhow::Result<PathBuf> {
     Ok(dir)
 }
 
-/// The address of the database.
-#[must_use]
-pub fn database_url(config: &Config) -> String {
-    match &config.daemon.database_url {
-        Some(url) => url.0.expose().to_owned(),
-        None => format!(
-            "sqlite://{}",
-            config.daemon.data_dir.join("roasd.db").display()
+/// Takes the lock on a database that serves one daemon alone. Two daemons on it would each think
+/// that they are the only writer of an ad account.
+fn lock_database(config: &Config) -> anyhow::Result<Option<std::fs::File>> {
+    let Some(database) = crate::store::file_of(config.database_url().expose()) else {
+        return Ok(None);
+    };
+    let mut path = database.into_os_string();
+    path.push(".lock");
+    let path = PathBuf::from(path);
+    let file = std::fs::File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .with_context(|| {
+            format!(
+                "{} cannot be made; check the owner and mode of its directory",
+                path.display()
+            )
+        })?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(std::fs::TryLockError::WouldBlock) => anyhow::bail!(
+            "another roasd works on this database (it holds {}); stop that one first, or give \
+             this one a daemon.data_dir of its own",
+            path.display()
         ),
+        Err(std::fs::TryLockError::Error(error)) => {
+            Err(error).with_context(|| format!("{} cannot be locked", path.display()))
+        }
     }
 }
 
@@ -125,7 +148,7 @@ impl Daemon {
     ) -> anyhow::Result<Self> {
         let hold = clock.hold();
         let dir = data_dir(&config)?;
-        // The address first: a second daemon on one database is told so before it touches it.
+        // Address and lock first: a second daemon on one database is told so before it touches it.
         let listener = tokio::net::TcpListener::bind(config.daemon.listen)
             .await
             .with_context(|| {
@@ -136,7 +159,8 @@ impl Daemon {
                 )
             })?;
         let address = listener.local_addr()?;
-        let store = crate::store::open(&database_url(&config)).await?;
+        let lock = lock_database(&config)?;
+        let store = crate::store::open(config.database_url().expose()).await?;
         let metrics = crate::telemetry::Metrics::install()?;
         let http = crate::vendors::http_client(Duration::from_secs(10))?;
         let gate = gate(&config, &clock);
@@ -217,6 +241,7 @@ impl Daemon {
             http_stop,
             http_task,
             address,
+            _lock: lock,
         })
     }
 

@@ -177,11 +177,13 @@ impl<'a> Request<'a> {
         };
         signature::verify_v3(
             secret.expose_secret().as_bytes(),
-            "POST",
-            &format!("{}{}", public.trim_end_matches('/'), self.path),
-            self.body,
-            header(TIMESTAMP),
-            header(SIGNATURE),
+            &signature::SignedRequest {
+                method: "POST",
+                uri: &format!("{}{}", public.trim_end_matches('/'), self.path),
+                body: self.body,
+                timestamp: header(TIMESTAMP),
+                signature: header(SIGNATURE),
+            },
             // The vendors' clock: in a rehearsal they live by the same faster one.
             self.state.clock.now(),
             self.state.clock.stretch(signature::TOLERANCE),

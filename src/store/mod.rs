@@ -82,6 +82,15 @@ pub async fn open(url: &str) -> Result<Arc<dyn Store>, StoreError> {
     open_with(url, OpenOptions::default()).await
 }
 
+/// The file that a URL's database is, for a database that serves one daemon alone; `None` for one
+/// that many share.
+#[must_use]
+pub fn file_of(url: &str) -> Option<std::path::PathBuf> {
+    sqlite::path_of(url)
+        .ok()
+        .filter(|_| !url.starts_with("postgres"))
+}
+
 /// Opens a store that is there already; for commands that look into a daemon's database.
 ///
 /// # Errors

@@ -10,6 +10,7 @@ mod config;
 mod demo_runs;
 mod http_api;
 mod layers;
+mod run_service;
 mod sandbox;
 mod store_conformance;
 mod systemd;

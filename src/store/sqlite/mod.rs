@@ -154,7 +154,7 @@ async fn begin_write(
 }
 
 /// The file that a path or URL names.
-fn path_of(path_or_url: &str) -> Result<PathBuf, StoreError> {
+pub(super) fn path_of(path_or_url: &str) -> Result<PathBuf, StoreError> {
     let path = path_or_url.strip_prefix("sqlite:").unwrap_or(path_or_url);
     let path = path.strip_prefix("//").unwrap_or(path);
     if path.is_empty() || path == ":memory:" || path.contains('?') {

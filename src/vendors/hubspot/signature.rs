@@ -36,27 +36,39 @@ pub enum SignatureFault {
     Mismatch,
 }
 
+/// A request as it came, with what HubSpot signed it by.
+#[derive(Debug, Clone, Copy)]
+pub struct SignedRequest<'a> {
+    /// Such as `POST`.
+    pub method: &'a str,
+    /// The whole address as HubSpot called it, from the configured public one, with its query as
+    /// it came.
+    pub uri: &'a str,
+    /// The raw body.
+    pub body: &'a [u8],
+    /// `X-HubSpot-Request-Timestamp`, as it came.
+    pub timestamp: &'a str,
+    /// `X-HubSpot-Signature-v3`, as it came.
+    pub signature: &'a str,
+}
+
 /// Checks `X-HubSpot-Signature-v3`: Base64 of HMAC-SHA-256 over method, address, raw body and the
-/// timestamp as it came. `uri` is the whole address as HubSpot called it, from the configured
-/// public one, with its query as it came. `tolerance` is [`TOLERANCE`], stretched where a rehearsal's
-/// `now` runs faster than the network.
+/// timestamp as it came. `tolerance` is [`TOLERANCE`], stretched where a rehearsal's `now` runs
+/// faster than the network.
 ///
 /// # Errors
 /// [`SignatureFault`] when the request is not HubSpot's, or is stale.
 pub fn verify_v3(
     secret: &[u8],
-    method: &str,
-    uri: &str,
-    body: &[u8],
-    timestamp_header: &str,
-    signature_header: &str,
+    request: &SignedRequest<'_>,
     now: Timestamp,
     tolerance: SignedDuration,
 ) -> Result<(), SignatureFault> {
     if secret.is_empty() {
         return Err(SignatureFault::NoSecret);
     }
-    let at: i64 = timestamp_header
+    let at: i64 = request
+        .timestamp
         .parse()
         .map_err(|_| SignatureFault::BadTimestamp)?;
     let age = time::between(time::from_millis(at), now);
@@ -67,14 +79,14 @@ pub fn verify_v3(
         return Err(SignatureFault::TooNew);
     }
     let signature = STANDARD
-        .decode(signature_header)
+        .decode(request.signature)
         .map_err(|_| SignatureFault::Malformed)?;
     // A key of HMAC has any length, so this never fails.
     let mut mac = Hmac::<Sha256>::new_from_slice(secret).map_err(|_| SignatureFault::NoSecret)?;
-    mac.update(method.as_bytes());
-    mac.update(decoded(uri).as_bytes());
-    mac.update(body);
-    mac.update(timestamp_header.as_bytes());
+    mac.update(request.method.as_bytes());
+    mac.update(decoded(request.uri).as_bytes());
+    mac.update(request.body);
+    mac.update(request.timestamp.as_bytes());
     mac.verify_slice(&signature)
         .map_err(|_| SignatureFault::Mismatch)
 }
@@ -169,6 +181,14 @@ mod tests {
     const URI: &str = "https://hooks.example.com/webhooks/hubspot";
     const SIGNATURE: &str = "CX2N9Z3dFMylsi8oAyBxcQ51nHqufxwStWjunF8WXes=";
 
+    const GOOD: SignedRequest<'_> = SignedRequest {
+        method: "POST",
+        uri: URI,
+        body: BODY,
+        timestamp: TIME,
+        signature: SIGNATURE,
+    };
+
     fn now() -> Timestamp {
         time::from_millis(1_790_000_000_123)
     }
@@ -177,7 +197,12 @@ mod tests {
     fn known_answers() {
         assert_eq!(BODY.len(), 258);
         let check = |uri: &str, signature: &str| {
-            let found = verify_v3(SECRET, "POST", uri, BODY, TIME, signature, now(), TOLERANCE);
+            let request = SignedRequest {
+                uri,
+                signature,
+                ..GOOD
+            };
+            let found = verify_v3(SECRET, &request, now(), TOLERANCE);
             assert_eq!(found, Ok(()), "{uri}");
         };
         check(URI, SIGNATURE);
@@ -201,54 +226,38 @@ mod tests {
     #[test]
     fn anything_changed_is_refused() {
         use SignatureFault::{BadTimestamp, Malformed, Mismatch, NoSecret, TooNew, TooOld};
-        let check = |secret: &[u8], method, uri, body: &[u8], time, signature, expected| {
-            let found = verify_v3(secret, method, uri, body, time, signature, now(), TOLERANCE);
-            assert_eq!(found, Err(expected), "{method} {uri} {time} {signature}");
+        let check = |secret: &[u8], request: SignedRequest<'_>, expected| {
+            let found = verify_v3(secret, &request, now(), TOLERANCE);
+            assert_eq!(found, Err(expected), "{request:?}");
         };
-        check(b"other", "POST", URI, BODY, TIME, SIGNATURE, Mismatch);
-        check(b"", "POST", URI, BODY, TIME, SIGNATURE, NoSecret);
-        check(SECRET, "PUT", URI, BODY, TIME, SIGNATURE, Mismatch);
-        check(
-            SECRET,
-            "POST",
-            "https://evil/",
-            BODY,
-            TIME,
-            SIGNATURE,
-            Mismatch,
+        check(b"other", GOOD, Mismatch);
+        check(b"", GOOD, NoSecret);
+        let changed = |change: fn(&mut SignedRequest<'_>), expected| {
+            let mut request = GOOD;
+            change(&mut request);
+            check(SECRET, request, expected);
+        };
+        changed(|r| r.method = "PUT", Mismatch);
+        changed(|r| r.uri = "https://evil/", Mismatch);
+        changed(|r| r.body = b"[]", Mismatch);
+        changed(|r| r.timestamp = "1790000000124", Mismatch);
+        changed(|r| r.timestamp = "soon", BadTimestamp);
+        changed(|r| r.timestamp = "1789999700122", TooOld);
+        changed(|r| r.timestamp = "1790000300124", TooNew);
+        changed(|r| r.signature = "no base64!", Malformed);
+        changed(|r| r.signature = "", Mismatch);
+        changed(|r| r.signature = &SIGNATURE[..40], Mismatch);
+        // A rehearsal whose clock runs faster than the network bears more.
+        let late = SignedRequest {
+            timestamp: "1789999700122",
+            ..GOOD
+        };
+        let found = verify_v3(SECRET, &late, now(), TOLERANCE * 2);
+        assert_eq!(
+            found,
+            Err(Mismatch),
+            "old enough, and signed with another time"
         );
-        check(SECRET, "POST", URI, b"[]", TIME, SIGNATURE, Mismatch);
-        check(
-            SECRET,
-            "POST",
-            URI,
-            BODY,
-            "1790000000124",
-            SIGNATURE,
-            Mismatch,
-        );
-        check(SECRET, "POST", URI, BODY, "soon", SIGNATURE, BadTimestamp);
-        check(
-            SECRET,
-            "POST",
-            URI,
-            BODY,
-            "1789999700122",
-            SIGNATURE,
-            TooOld,
-        );
-        check(
-            SECRET,
-            "POST",
-            URI,
-            BODY,
-            "1790000300124",
-            SIGNATURE,
-            TooNew,
-        );
-        check(SECRET, "POST", URI, BODY, TIME, "no base64!", Malformed);
-        check(SECRET, "POST", URI, BODY, TIME, "", Mismatch);
-        check(SECRET, "POST", URI, BODY, TIME, &SIGNATURE[..40], Mismatch);
     }
 
     #[test]
