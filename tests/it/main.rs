@@ -7,6 +7,7 @@ mod advise;
 mod cli_store;
 mod config;
 mod demo_runs;
+mod housekeeper;
 mod http_api;
 mod layers;
 mod sandbox;
