@@ -212,19 +212,7 @@ impl Context {
                     ..
                 }),
             ) => {
-                let holds = self.store.holds(id).await?;
-                if holds.suspended.is_none() {
-                    tracing::error!(
-                        tenant.id = %id, vendor, %error,
-                        "nothing is written for {id} until this is mended: {error}"
-                    );
-                    let held = Held {
-                        by: vendor.to_owned(),
-                        reason: error.to_string(),
-                        since: self.clock.now(),
-                    };
-                    self.store.set_suspended(id, Some(&held)).await?;
-                }
+                self.suspend(vendor, &error.to_string()).await?;
             }
             // A process that is killed meanwhile must not call Meta again too early: calls made
             // while blocked lengthen the block.
@@ -235,6 +223,27 @@ impl Context {
             Err(_) => {}
         }
         Ok(())
+    }
+
+    /// Suspends the tenant's writes, unless they are already.
+    ///
+    /// # Errors
+    /// When the store does not take it.
+    pub async fn suspend(&self, vendor: &'static str, reason: &str) -> Result<(), StoreError> {
+        let id = &self.tenant.id;
+        if self.store.holds(id).await?.suspended.is_some() {
+            return Ok(());
+        }
+        tracing::error!(
+            tenant.id = %id, vendor, reason,
+            "nothing is written for {id} until this is mended: {reason}"
+        );
+        let held = Held {
+            by: vendor.to_owned(),
+            reason: reason.to_owned(),
+            since: self.clock.now(),
+        };
+        self.store.set_suspended(id, Some(&held)).await
     }
 
     /// How long a stage is waited for when it is told to stop.

@@ -21,7 +21,7 @@ use super::stage::wake_at;
 use super::tenant::{TenantActor, TenantArgs, TenantMsg};
 use crate::clock::{Clock, Hold};
 use crate::domain::ids::TenantId;
-use crate::domain::time;
+use crate::domain::time::{self, Timestamp};
 use crate::store::Store;
 use crate::store::tenants::Held;
 
@@ -353,16 +353,8 @@ impl RootState {
             reason = why, until = %at,
             "the housekeeper failed and is started again at {at:.0}: {why}"
         );
-        let myself = myself.clone();
-        self.timers.retain(|timer| !timer.is_finished());
-        self.timers.push(wake_at(
-            &self.clock,
-            at,
-            "housekeeper/respawn".to_owned(),
-            move |hold| {
-                let _ = myself.cast(RootMsg::RespawnHousekeeper(hold));
-            },
-        ));
+        let key = "housekeeper/respawn".to_owned();
+        self.tell_at(at, key, myself, RootMsg::RespawnHousekeeper);
     }
 
     fn tenant_of(&self, who: &ActorCell) -> Option<TenantId> {
@@ -392,17 +384,10 @@ impl RootState {
                     tenant.id = %id, reason = why, failures = restarts, delay_ms = %delay.as_millis(),
                     "tenant {id} failed and is started again: {why}"
                 );
-                let (myself, tenant) = (myself.clone(), id.clone());
-                let timer = wake_at(
-                    &self.clock,
-                    time::add(now, delay),
-                    format!("{id}/respawn"),
-                    move |hold| {
-                        let _ = myself.cast(RootMsg::Respawn(tenant, hold));
-                    },
-                );
-                self.timers.retain(|timer| !timer.is_finished());
-                self.timers.push(timer);
+                let (at, tenant) = (time::add(now, delay), id.clone());
+                self.tell_at(at, format!("{id}/respawn"), myself, |hold| {
+                    RootMsg::Respawn(tenant, hold)
+                });
             }
             Verdict::Escalate => {
                 tracing::error!(
@@ -454,10 +439,21 @@ impl RootState {
     }
 
     fn arm_look(&mut self, myself: &ActorRef<RootMsg>) {
-        let myself = myself.clone();
         let at = time::add(self.clock.now(), self.look_every);
-        let timer = wake_at(&self.clock, at, "root".to_owned(), move |hold| {
-            let _ = myself.cast(RootMsg::Look(hold));
+        self.tell_at(at, "root".to_owned(), myself, RootMsg::Look);
+    }
+
+    /// Tells itself something at a later time.
+    fn tell_at(
+        &mut self,
+        at: Timestamp,
+        key: String,
+        myself: &ActorRef<RootMsg>,
+        word: impl FnOnce(Hold) -> RootMsg + Send + 'static,
+    ) {
+        let myself = myself.clone();
+        let timer = wake_at(&self.clock, at, key, move |hold| {
+            let _ = myself.cast(word(hold));
         });
         self.timers.retain(|timer| !timer.is_finished());
         self.timers.push(timer);

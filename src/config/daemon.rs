@@ -7,7 +7,7 @@ use super::address::{BaseUrl, DatabaseUrl};
 use super::read::{default, optional, section, table};
 use super::secret::Secret;
 use super::span::UnixSeconds;
-use super::value::{LogFilter, words};
+use super::value::{LogFilter, checked_text, words};
 use crate::domain::money::Percentage;
 use crate::domain::time::{SignedDuration, Timestamp};
 
@@ -160,44 +160,7 @@ section! {
     }
 }
 
-macro_rules! version {
-    ($(#[$doc:meta])* $Name:ident, $what:literal, $example:literal, $is:expr) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Eq)]
-        pub struct $Name(String);
-
-        impl $Name {
-            /// The version as it stands in addresses.
-            #[must_use]
-            pub fn as_str(&self) -> &str {
-                &self.0
-            }
-        }
-
-        impl super::read::FromNode for $Name {
-            fn read(
-                node: &super::tree::Node,
-                _path: &str,
-                cx: &mut super::read::Context<'_>,
-            ) -> Option<Self> {
-                let text = cx.text(node, concat!($what, " in quotes"), $example)?;
-                let is: fn(&str) -> bool = $is;
-                if is(text) {
-                    return Some(Self(text.to_owned()));
-                }
-                cx.fault(
-                    super::fault::FaultKind::BadValue,
-                    node,
-                    format!("{text:?} is not {}", $what),
-                    concat!("write for example ", $example),
-                );
-                None
-            }
-        }
-    };
-}
-
-version! {
+checked_text! {
     /// A version of Meta's API such as `v25.0`.
     ApiVersion, "a version of Meta's API", "\"v25.0\"",
     |text| {
@@ -208,7 +171,7 @@ version! {
     }
 }
 
-version! {
+checked_text! {
     /// A dated version of HubSpot's API such as `2026-09`.
     DatedVersion, "a dated version of HubSpot's API", "\"2026-09\"",
     |text| {

@@ -10,7 +10,7 @@ use super::read::{Context, FromNode, Key, default, optional, required, section, 
 use super::secret::Secret;
 use super::stages::{Stage, StageSettings, Template};
 use super::tree::{Node, Value};
-use super::value::{choice, words};
+use super::value::{checked_text, choice, words};
 use crate::domain::autonomy::{Autonomy, AutonomyRules};
 use crate::domain::ids::{AdAccountId, PipelineId, PortalId, TenantId};
 use crate::domain::limits::{DurationRange, GuardLimits, QualityLimits};
@@ -437,35 +437,6 @@ impl FromNode for Share {
         );
         None
     }
-}
-
-macro_rules! checked_text {
-    ($(#[$doc:meta])* $Name:ident, $what:literal, $example:literal, $is:expr) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Eq)]
-        pub struct $Name(String);
-
-        impl $Name {
-            /// The text.
-            #[must_use]
-            pub fn as_str(&self) -> &str {
-                &self.0
-            }
-        }
-
-        impl FromNode for $Name {
-            fn read(node: &Node, _path: &str, cx: &mut Context<'_>) -> Option<Self> {
-                let text = cx.text(node, $what, $example)?;
-                let is: fn(&str) -> bool = $is;
-                if is(text) {
-                    return Some(Self(text.to_owned()));
-                }
-                let problem = format!("{text:?} is not {}", $what);
-                cx.fault(FaultKind::BadValue, node, problem, concat!("write for example ", $example));
-                None
-            }
-        }
-    };
 }
 
 checked_text! {
