@@ -2,7 +2,9 @@
 //!
 //! `run`, `demo` and the tests all start the daemon here: only configuration and clock differ.
 
-use std::collections::BTreeMap;
+mod gates;
+mod parts;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,41 +13,39 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 
-use crate::actors::context::{Context, RehearsedPanic, Schedule, TenantSettings};
+use crate::actors::context::{Context, RehearsedPanic};
 use crate::actors::handle::{Handle, HealthBoard};
+use crate::actors::housekeeper::{Housekeeping, Retention};
 use crate::actors::root::{self, RootArgs, RootMsg};
 use crate::actors::stage::Stage;
 use crate::clock::Clock;
-use crate::config::{self, Config, Tenant};
-use crate::domain::attribution::AttributionRules;
-use crate::domain::fx::FxTable;
+use crate::config::{self, Config};
 use crate::domain::ids::TenantId;
-use crate::domain::policy::{IgnoranceJoin, KillRule, Mode, Policy, PolicyParams, RoasdPolicy};
-use crate::domain::stages::StageTable;
+use crate::domain::policy::{Policy, RoasdPolicy};
 use crate::domain::time::{self, SignedDuration};
+use crate::http::HttpSettings;
 use crate::store::Store;
-use crate::store::gate::GateRow;
 use crate::store::models::ModelVersion;
 use crate::vendors::embedder::Embedder;
 use crate::vendors::embedder::lexical::Lexical;
-use crate::vendors::hubspot::ClickProperties;
 use crate::vendors::hubspot::HubSpot;
-use crate::vendors::hubspot::client::{HubSpotClient, HubSpotClientConfig};
-use crate::vendors::hubspot::limits::PortalLimits;
-use crate::vendors::meta::client::{MetaClient, MetaClientConfig};
-use crate::vendors::meta::throttle::{GateConfig, MetaGate};
-use crate::vendors::meta::usage::AccessTier;
+use crate::vendors::hubspot::client::HubSpotClient;
+use crate::vendors::meta::client::MetaClient;
+use crate::vendors::meta::throttle::MetaGate;
+use gates::Gates;
+pub use parts::{App, Parts, TenantParts};
 
 /// Keys draws and names of an installation: made from its data directory's key at the first start.
 ///
 /// # Errors
 /// When the key cannot be read or made.
 pub fn installation_seed(config: &Config) -> anyhow::Result<u64> {
-    use secrecy::ExposeSecret as _;
     use sha2::Digest as _;
-    let key = hash_key(config, &data_dir(config)?)?;
+    let configured = config.privacy.hash_key.as_ref();
+    let dir = made(&config.daemon.data_dir)?;
+    let key = hash_key(configured.map(config::Secret::value), &dir)?;
     let digest = sha2::Sha256::new()
         .chain_update("seed")
         .chain_update(key.expose_secret())
@@ -63,11 +63,12 @@ pub const PAUSE_FILE: &str = "PAUSE";
 struct Shared {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
-    gate: Arc<MetaGate>,
+    gates: Arc<Gates>,
     http: reqwest::Client,
     embedder: Arc<dyn Embedder>,
     policy: Arc<dyn Policy>,
     seed: u64,
+    data_dir: PathBuf,
 }
 
 /// A daemon that runs.
@@ -77,7 +78,8 @@ pub struct Daemon {
     handle: Handle,
     root: ractor::ActorRef<RootMsg>,
     root_task: tokio::task::JoinHandle<()>,
-    http_tenants: Arc<ArcSwap<BTreeMap<TenantId, crate::http::TenantHttp>>>,
+    http_settings: Arc<ArcSwap<HttpSettings>>,
+    retention: Arc<ArcSwap<Retention>>,
     http_stop: tokio::sync::watch::Sender<bool>,
     http_task: tokio::task::JoinHandle<std::io::Result<()>>,
     address: SocketAddr,
@@ -86,24 +88,20 @@ pub struct Daemon {
 }
 
 /// The directory that state is kept in, made if need be.
-///
-/// # Errors
-/// When it cannot be made or written.
-pub fn data_dir(config: &Config) -> anyhow::Result<PathBuf> {
-    let dir = config.daemon.data_dir.clone();
-    std::fs::create_dir_all(&dir).with_context(|| {
+fn made(dir: &Path) -> anyhow::Result<PathBuf> {
+    std::fs::create_dir_all(dir).with_context(|| {
         format!(
             "the data directory {} cannot be made; set daemon.data_dir to one that can be written",
             dir.display()
         )
     })?;
-    Ok(dir)
+    Ok(dir.to_owned())
 }
 
 /// Takes the lock on a database that serves one daemon alone. Two daemons on it would each think
 /// that they are the only writer of an ad account.
-fn lock_database(config: &Config) -> anyhow::Result<Option<std::fs::File>> {
-    let Some(database) = crate::store::file_of(config.database_url().expose()) else {
+fn lock_database(database_url: &str) -> anyhow::Result<Option<std::fs::File>> {
+    let Some(database) = crate::store::file_of(database_url) else {
         return Ok(None);
     };
     let mut path = database.into_os_string();
@@ -147,33 +145,35 @@ impl Daemon {
         root_look: SignedDuration,
     ) -> anyhow::Result<Self> {
         let hold = clock.hold();
-        let dir = data_dir(&config)?;
+        let parts = Parts::of(&config)?;
+        let dir = made(&parts.data_dir)?;
         // Address and lock first: a second daemon on one database is told so before it touches it.
-        let listener = tokio::net::TcpListener::bind(config.daemon.listen)
+        let listener = tokio::net::TcpListener::bind(parts.listen)
             .await
             .with_context(|| {
                 format!(
                     "{} cannot be listened on; is another roasd running? else change \
                      daemon.listen",
-                    config.daemon.listen
+                    parts.listen
                 )
             })?;
         let address = listener.local_addr()?;
-        let lock = lock_database(&config)?;
-        let store = crate::store::open(config.database_url().expose()).await?;
+        let lock = lock_database(parts.database_url.expose_secret())?;
+        let store = crate::store::open(parts.database_url.expose_secret()).await?;
         let metrics = crate::telemetry::Metrics::install()?;
-        let http = crate::vendors::http_client(Duration::from_secs(10))?;
-        let gate = gate(&config, &clock);
-        restore_gate(&gate, store.load_gate().await?);
+        let gates = Arc::new(Gates::new(clock.clone()));
+        gates.configure(&parts);
+        gates.restore(&store.load_gate().await?);
         let policy: Arc<dyn Policy> = Arc::new(RoasdPolicy);
         let shared = Shared {
             store: store.clone(),
             clock: clock.clone(),
-            gate,
-            http,
+            gates: gates.clone(),
+            http: crate::vendors::http_client(Duration::from_secs(10))?,
             embedder: Arc::new(Lexical),
             policy: policy.clone(),
             seed,
+            data_dir: dir.clone(),
         };
         store
             .register_model(&ModelVersion {
@@ -186,40 +186,34 @@ impl Daemon {
             })
             .await?;
         let mut contexts = Vec::new();
-        for tenant in config.tenants.values() {
-            contexts.push(shared.context(&config, tenant).await?);
+        for tenant in parts.tenants.values() {
+            contexts.push(shared.context(tenant, parts.is_rehearsal).await?);
         }
-        let hash_key = hash_key(&config, &dir)?;
-        let board = Arc::new(HealthBoard::default());
+        let hash_key = hash_key(parts.hash_key.as_ref(), &dir)?;
+        let retention = Arc::new(ArcSwap::from_pointee(parts.retention));
         let (handle, root, root_task) = root::start(RootArgs {
             tenants: contexts,
             store: store.clone(),
             clock: clock.clone(),
             seed,
             look_every: root_look,
-            board,
+            board: Arc::new(HealthBoard::default()),
+            housekeeping: Housekeeping {
+                retention: retention.clone(),
+                metrics,
+            },
             hold: hold.clone(),
         })
         .await?;
-        let http_tenants = Arc::new(ArcSwap::from_pointee(http_tenants(&config)));
+        let http_settings = Arc::new(ArcSwap::from_pointee(parts.http));
         let (http_stop, mut stopped) = tokio::sync::watch::channel(false);
         let state = crate::http::HttpState::new(crate::http::HttpParts {
             store,
             clock: clock.clone(),
             tree: Arc::new(handle.clone()),
-            tenants: http_tenants.clone(),
+            settings: http_settings.clone(),
             hash_key,
-            public_url: config
-                .daemon
-                .public_url
-                .as_ref()
-                .map(|url| url.as_str().to_owned()),
-            client_secret: config
-                .hubspot
-                .client_secret
-                .as_ref()
-                .map(|s| s.value().clone()),
-            gate: gate_probe(shared.gate.clone()),
+            gate: gates::probe(gates),
             pause_file: pause_file_probe(dir.join(PAUSE_FILE)),
             metrics,
         });
@@ -237,7 +231,8 @@ impl Daemon {
             handle,
             root,
             root_task,
-            http_tenants,
+            http_settings,
+            retention,
             http_stop,
             http_task,
             address,
@@ -276,28 +271,21 @@ impl Daemon {
     pub async fn reload(&self, new: Config) -> anyhow::Result<Vec<String>> {
         let old = self.config.load_full();
         let changes = config::reload::diff(&old, &new);
+        let parts = Parts::of(&new)?;
+        // What a tenant's clients are made with must be there; limits in force change only when
+        // nothing can be refused any more.
+        self.shared.gates.make_missing(&parts);
         let mut reload = Vec::new();
-        // Keys of the installation that apply at once concern every tenant.
-        let all: Vec<TenantId> = if changes.applied_live.is_empty() {
-            Vec::new()
-        } else {
-            new.tenants.keys().cloned().collect()
-        };
-        let mut concerned: Vec<&TenantId> = changes
-            .tenants_added
-            .iter()
-            .chain(&changes.tenants_changed)
-            .chain(&all)
-            .collect();
-        concerned.sort();
-        concerned.dedup();
-        for id in concerned {
-            if let Some(tenant) = new.tenants.get(id) {
-                reload.push((id.clone(), Some(self.shared.context(&new, tenant).await?)));
+        for id in changes.tenants_added.iter().chain(&changes.tenants_changed) {
+            if let Some(tenant) = parts.tenants.get(id) {
+                let context = self.shared.context(tenant, parts.is_rehearsal).await?;
+                reload.push((id.clone(), Some(context)));
             }
         }
         reload.extend(changes.tenants_removed.iter().map(|id| (id.clone(), None)));
-        self.http_tenants.store(Arc::new(http_tenants(&new)));
+        self.shared.gates.configure(&parts);
+        self.http_settings.store(Arc::new(parts.http));
+        self.retention.store(Arc::new(parts.retention));
         self.root
             .cast(RootMsg::Reload(reload, self.shared.clock.hold()))
             .context("the actors have ended")?;
@@ -335,36 +323,70 @@ impl Daemon {
     }
 }
 
+/// One tenant's clients.
+pub struct Vendors {
+    /// Meta.
+    pub meta: Arc<MetaClient>,
+    /// HubSpot; a tenant may do without.
+    pub hubspot: Option<Arc<dyn HubSpot>>,
+}
+
+/// The clients of one tenant, which call Meta through `gate`.
+///
+/// # Errors
+/// When an address, a version or a token cannot be used as it stands; names the table of the
+/// configuration.
+pub fn vendors(
+    tenant: &TenantParts,
+    gate: &Arc<MetaGate>,
+    clock: &Arc<dyn Clock>,
+    http: &reqwest::Client,
+) -> anyhow::Result<Vendors> {
+    let id = &tenant.settings.id;
+    let (gate, clock, http) = (gate.clone(), clock.clone(), http.clone());
+    let meta = MetaClient::new(tenant.meta.clone(), gate, clock.clone(), http.clone())
+        .with_context(|| format!("tenants.{id}.meta cannot be used"))?;
+    let hubspot = tenant.hubspot.clone().map(|config| {
+        HubSpotClient::new(config, clock, http)
+            .map(|client| Arc::new(client) as Arc<dyn HubSpot>)
+            .with_context(|| format!("tenants.{id}.hubspot cannot be used"))
+    });
+    Ok(Vendors {
+        meta: Arc::new(meta),
+        hubspot: hubspot.transpose()?,
+    })
+}
+
 impl Shared {
     async fn save_gate(&self) -> Result<(), crate::store::StoreError> {
-        self.store
-            .save_gate(&crate::actors::context::gate_rows(
-                &self.gate,
-                self.clock.now(),
-            ))
-            .await
+        self.store.save_gate(&self.gates.rows()).await
     }
 
-    async fn context(&self, config: &Config, tenant: &Tenant) -> anyhow::Result<Arc<Context>> {
-        let settings = tenant_settings(config, tenant)
-            .with_context(|| format!("the settings of tenant {} cannot be used", tenant.id))?;
-        let Vendors { meta, hubspot } =
-            vendors(config, tenant, &self.gate, &self.clock, &self.http)?;
+    async fn context(
+        &self,
+        tenant: &TenantParts,
+        is_rehearsal: bool,
+    ) -> anyhow::Result<Arc<Context>> {
+        let settings = tenant.settings.clone();
+        let id = settings.id.clone();
+        let gate = self.gates.of(&tenant.app);
+        let gate = gate.with_context(|| format!("tenants.{id} has an app without a gate"))?;
+        let Vendors { meta, hubspot } = vendors(tenant, &gate, &self.clock, &self.http)?;
         self.store
-            .ensure_tenant(&tenant.id, &settings.name, self.clock.now())
+            .ensure_tenant(&id, &settings.name, self.clock.now())
             .await?;
         self.store
-            .record_stage_values(&tenant.id, settings.stages.all(), self.clock.now())
+            .record_stage_values(&id, settings.stages.all(), self.clock.now())
             .await?;
-        let seed = tenant_seed(self.seed, &tenant.id);
+        let seed = tenant_seed(self.seed, &id);
         Ok(Arc::new(Context {
-            pause_file: Some(config.daemon.data_dir.join(PAUSE_FILE)),
-            rehearsed_panic: rehearsed_panic(config, &tenant.id),
+            pause_file: Some(self.data_dir.join(PAUSE_FILE)),
+            rehearsed_panic: rehearsed_panic(&id).filter(|_| is_rehearsal),
             jitter: Context::jitter_rng(seed),
             tenant: settings,
             store: self.store.clone(),
             meta,
-            gate: self.gate.clone(),
+            gate,
             hubspot,
             clock: self.clock.clone(),
             embedder: self.embedder.clone(),
@@ -376,275 +398,8 @@ impl Shared {
     }
 }
 
-/// One tenant's clients.
-pub struct Vendors {
-    /// Meta.
-    pub meta: Arc<MetaClient>,
-    /// HubSpot; a tenant may do without.
-    pub hubspot: Option<Arc<dyn HubSpot>>,
-}
-
-/// The gate that the configuration asks for, with nothing used up yet.
-#[must_use]
-pub fn gate(config: &Config, clock: &Arc<dyn Clock>) -> Arc<MetaGate> {
-    Arc::new(MetaGate::new(gate_config(config), clock.clone()))
-}
-
-/// The clients of one tenant.
-///
-/// # Errors
-/// When an address, a version or a token cannot be used as it stands; names the table of the
-/// configuration.
-pub fn vendors(
-    config: &Config,
-    tenant: &Tenant,
-    gate: &Arc<MetaGate>,
-    clock: &Arc<dyn Clock>,
-    http: &reqwest::Client,
-) -> anyhow::Result<Vendors> {
-    let settings = &tenant.settings.meta;
-    let meta = MetaClient::new(
-        MetaClientConfig {
-            base_url: config.meta.base_url.as_str().to_owned(),
-            api_version: settings
-                .api_version
-                .as_ref()
-                .unwrap_or(&config.meta.api_version)
-                .as_str()
-                .to_owned(),
-            ad_account: settings.ad_account.clone(),
-            token: settings.access_token.value().clone(),
-            app_id: app_id(config, tenant),
-            app_secret: settings
-                .app_secret
-                .as_ref()
-                .or(config.meta.app_secret.as_ref())
-                .map(|secret| secret.value().clone()),
-            timeout: config.meta.request_timeout.unsigned_abs(),
-        },
-        gate.clone(),
-        clock.clone(),
-        http.clone(),
-    )
-    .with_context(|| format!("tenants.{}.meta cannot be used", tenant.id))?;
-    Ok(Vendors {
-        meta: Arc::new(meta),
-        hubspot: hubspot_client(config, tenant, clock, http)?,
-    })
-}
-
-fn app_id(config: &Config, tenant: &Tenant) -> Option<String> {
-    let own = tenant.settings.meta.app_id.as_ref();
-    own.or(config.meta.app_id.as_ref()).cloned()
-}
-
-fn hubspot_client(
-    config: &Config,
-    tenant: &Tenant,
-    clock: &Arc<dyn Clock>,
-    http: &reqwest::Client,
-) -> anyhow::Result<Option<Arc<dyn HubSpot>>> {
-    let Some(hubspot) = &tenant.settings.hubspot else {
-        return Ok(None);
-    };
-    let client = HubSpotClient::new(
-        HubSpotClientConfig {
-            base_url: config.hubspot.base_url.as_str().to_owned(),
-            api_version: config.hubspot.api_version.as_str().to_owned(),
-            portal: hubspot.portal_id,
-            token: hubspot.access_token.value().clone(),
-            pipelines: hubspot.pipelines.clone(),
-            properties: ClickProperties {
-                roasd_click_id: hubspot.click_id_property.as_str().to_owned(),
-                facebook_click_id: hubspot.fbclid_property.as_str().to_owned(),
-                meta_lead_id: hubspot.lead_id_property.as_str().to_owned(),
-                ad_id: vec![
-                    hubspot.ad_id_property.as_str().to_owned(),
-                    hubspot.utm_content_property.as_str().to_owned(),
-                ],
-                ad_set_id: vec![hubspot.ad_set_id_property.as_str().to_owned()],
-                campaign_id: vec![hubspot.campaign_id_property.as_str().to_owned()],
-                first_url: hubspot.first_url_property.as_str().to_owned(),
-            },
-            limits: PortalLimits {
-                per_ten_seconds: config.hubspot.calls_per_10s,
-                searches_per_second: config.hubspot.searches_per_second,
-            },
-            timeout: config.hubspot.request_timeout.unsigned_abs(),
-        },
-        clock.clone(),
-        http.clone(),
-    )
-    .with_context(|| format!("tenants.{}.hubspot cannot be used", tenant.id))?;
-    Ok(Some(Arc::new(client)))
-}
-
-fn gate_config(config: &Config) -> GateConfig {
-    let limits = &config.meta.limits;
-    let headroom = 1.0 - limits.account_share.fraction();
-    let reserve = limits.write_reserve.fraction();
-    GateConfig {
-        tier: match config.meta.access_tier {
-            config::AccessTier::Development => AccessTier::Development,
-            config::AccessTier::Standard => AccessTier::Full,
-        },
-        headroom,
-        // What reads may not touch is shared by ordinary writes and pauses.
-        read_share: 1.0 - 2.0 * reserve,
-        write_share: reserve,
-        ..GateConfig::default()
-    }
-}
-
-fn gate_probe(gate: Arc<MetaGate>) -> crate::http::GateProbe {
-    Arc::new(move |account| {
-        let room = gate.headroom(account);
-        crate::http::GateRoom {
-            used_percent: room.account_percent.max(room.app_percent),
-            tier: match room.tier {
-                AccessTier::Development => "development",
-                AccessTier::Full => "standard",
-            },
-            closed: room
-                .cool_down
-                .map(|c| format!("until {:.0}: {}", c.until, c.reason)),
-        }
-    })
-}
-
 fn pause_file_probe(path: PathBuf) -> crate::http::PauseFileProbe {
     Arc::new(move || path.exists())
-}
-
-fn restore_gate(gate: &MetaGate, rows: Vec<GateRow>) {
-    gate.restore(crate::actors::context::gate_snapshot(rows));
-}
-
-fn http_tenants(config: &Config) -> BTreeMap<TenantId, crate::http::TenantHttp> {
-    config
-        .tenants
-        .values()
-        .map(|tenant| {
-            let hubspot = tenant.settings.hubspot.as_ref();
-            let secret = hubspot.and_then(|h| h.client_secret.as_ref());
-            let entry = crate::http::TenantHttp {
-                portal: hubspot.map(|h| h.portal_id),
-                client_secret: secret.map(|s| s.value().clone()),
-                ad_account: tenant.settings.meta.ad_account.clone(),
-                click_origins: tenant
-                    .settings
-                    .click_origins
-                    .iter()
-                    .map(|origin| origin.as_str().to_owned())
-                    .collect(),
-                health_grace: config.daemon.health_grace,
-                requires_consent: config.privacy.consent,
-            };
-            (tenant.id.clone(), entry)
-        })
-        .collect()
-}
-
-/// The settings that the actors need, from the configuration.
-///
-/// # Errors
-/// When stages or rates do not fit together.
-pub fn tenant_settings(config: &Config, tenant: &Tenant) -> anyhow::Result<TenantSettings> {
-    let settings = &tenant.settings;
-    let stages = tenant
-        .stages
-        .iter()
-        .map(|stage| stage.value.clone())
-        .collect();
-    let mut fx = FxTable::new(settings.currency).with_company_currency(&tenant.crm_currency());
-    for (code, rate) in &settings.fx {
-        fx = fx.with_rate(code, &rate.to_string())?;
-    }
-    let attribution = &settings.attribution;
-    Ok(TenantSettings {
-        id: tenant.id.clone(),
-        name: settings.name.clone(),
-        mode: match settings.mode {
-            config::Mode::Pipeline => Mode::Pipeline,
-            config::Mode::Direct => Mode::Direct,
-        },
-        currency: settings.currency,
-        limits: tenant.guard_limits(),
-        autonomy: settings.autonomy,
-        approval_expiry: settings.approvals_expire,
-        stages: StageTable::new(stages, settings.currency)?,
-        fx,
-        params: policy_params(tenant),
-        prior_rates: settings
-            .rules
-            .prior_rates
-            .iter()
-            .flatten()
-            .map(|share| share.0)
-            .collect(),
-        attribution: AttributionRules {
-            needs_consent: config.privacy.consent,
-            fingerprint_window: attribution.fingerprint_window,
-            probabilistic_window: attribution.probabilistic_window,
-            min_confidence: attribution.min_confidence,
-            retry_window: attribution.retry_for,
-            ..AttributionRules::default()
-        },
-        schedule: Schedule {
-            sync_every: settings.schedule.sync_every,
-            decide_every: settings.schedule.decide_every,
-            executor_poll: settings.schedule.executor_poll,
-        },
-        app_id: app_id(config, tenant),
-    })
-}
-
-fn policy_params(tenant: &Tenant) -> PolicyParams {
-    let rules = &tenant.settings.rules;
-    let priors = &rules.priors;
-    let half_lives = &rules.half_lives;
-    PolicyParams {
-        sales_cycle_days: tenant.sales_cycle_days(),
-        a_account: priors.account,
-        a_campaign: priors.campaign,
-        a_ad_set: priors.ad_set,
-        a_first: priors.lead,
-        a_quality: priors.appointment,
-        a_later: priors.show,
-        a_cost: priors.clicks,
-        half_life_cost: half_lives.cost,
-        half_life_lead: half_lives.lead,
-        half_life_appointment: half_lives.appointment,
-        half_life_late: half_lives.late,
-        delta0: priors.damping,
-        delta_sd: priors.damping_sd,
-        a_text: priors.text,
-        k_text: rules.look_alikes as usize,
-        hierarchy: rules.hierarchy,
-        kappa_mult: rules.kappa_mult,
-        ignorance_join: match rules.ignorance_zone.join {
-            config::Join::Or => IgnoranceJoin::Or,
-            config::Join::And => IgnoranceJoin::And,
-        },
-        ignorance_days: rules.ignorance_zone.days,
-        ignorance_spend: rules.ignorance_zone.spend.to_f64(),
-        kill_rule: match rules.kill_rule {
-            config::KillRule::Posterior => KillRule::Posterior,
-            config::KillRule::Raw => KillRule::Raw,
-            config::KillRule::HalfAverage => KillRule::HalfAverage,
-        },
-        min_spend_for_kill: rules.min_spend_for_kill.to_f64(),
-        kill_roas: rules.kill_roas,
-        p_kill: rules.p_kill,
-        scale_roas: rules.scale_roas,
-        p_scale: rules.p_scale,
-        p_rotate: rules.p_rotate,
-        p_return: rules.p_return,
-        rotate_spend: rules.rotate_spend.to_f64(),
-        draws: rules.draws,
-        hold_hours: rules.draws_hold.as_secs_f64() / 3_600.0,
-        ..PolicyParams::default()
-    }
 }
 
 /// A tenant's seed: the installation's and the tenant's name, so that adding a tenant changes no
@@ -661,9 +416,9 @@ fn tenant_seed(seed: u64, tenant: &TenantId) -> u64 {
 }
 
 /// The key of all keyed hashes: configured, or made in the data directory at the first start.
-fn hash_key(config: &Config, dir: &Path) -> anyhow::Result<SecretString> {
-    if let Some(secret) = &config.privacy.hash_key {
-        return Ok(secret.value().clone());
+fn hash_key(configured: Option<&SecretString>, dir: &Path) -> anyhow::Result<SecretString> {
+    if let Some(secret) = configured {
+        return Ok(secret.clone());
     }
     let path = dir.join("hash.key");
     match std::fs::read_to_string(&path) {
@@ -706,11 +461,8 @@ fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
 
 /// `ROASD_REHEARSE_PANIC=tenant/stage@from..to`: a panic on cue, heeded only where every vendor is
 /// a sandbox on this machine.
-fn rehearsed_panic(config: &Config, tenant: &TenantId) -> Option<RehearsedPanic> {
-    let is_rehearsal = config.meta.base_url.is_loopback() && config.hubspot.base_url.is_loopback();
-    let cue = std::env::var("ROASD_REHEARSE_PANIC")
-        .ok()
-        .filter(|_| is_rehearsal)?;
+fn rehearsed_panic(tenant: &TenantId) -> Option<RehearsedPanic> {
+    let cue = std::env::var("ROASD_REHEARSE_PANIC").ok()?;
     let (who, looks) = cue.split_once('@')?;
     let (of, stage) = who.split_once('/')?;
     let stage = Stage::ALL.into_iter().find(|s| s.as_str() == stage)?;

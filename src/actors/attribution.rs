@@ -293,10 +293,11 @@ impl AttributionWork {
             placements,
             ..Candidates::default()
         };
+        let opens = conversion.click_window_opens(rules);
         for fbclid in wanted.fbclids {
             let key = VisitKey::Fbclid(fbclid);
             let visits = store
-                .visits_by(id, &key, Timestamp::MIN, conversion.at, VISITS)
+                .visits_by(id, &key, opens, conversion.at, VISITS)
                 .await?;
             found.by_fbclid.extend(visits);
         }

@@ -187,7 +187,7 @@ impl Context {
     }
 
     /// Notes a vendor's answer: a token that is not accepted, or an account in trouble, suspends
-    /// the tenant's writes until the vendor accepts it again.
+    /// the tenant's writes until the vendor accepts it again; a cool-down is kept in the store.
     ///
     /// # Errors
     /// When the store does not take it.
@@ -212,23 +212,38 @@ impl Context {
                     ..
                 }),
             ) => {
-                let holds = self.store.holds(id).await?;
-                if holds.suspended.is_none() {
-                    tracing::error!(
-                        tenant.id = %id, vendor, %error,
-                        "nothing is written for {id} until this is mended: {error}"
-                    );
-                    let held = Held {
-                        by: vendor.to_owned(),
-                        reason: error.to_string(),
-                        since: self.clock.now(),
-                    };
-                    self.store.set_suspended(id, Some(&held)).await?;
-                }
+                self.suspend(vendor, &error.to_string()).await?;
+            }
+            // A process that is killed meanwhile must not call Meta again too early: calls made
+            // while blocked lengthen the block.
+            Err(VendorError::Throttled { .. }) => {
+                let rows = gate_rows(&self.gate, self.clock.now());
+                self.store.save_gate(&rows).await?;
             }
             Err(_) => {}
         }
         Ok(())
+    }
+
+    /// Suspends the tenant's writes, unless they are already.
+    ///
+    /// # Errors
+    /// When the store does not take it.
+    pub async fn suspend(&self, vendor: &'static str, reason: &str) -> Result<(), StoreError> {
+        let id = &self.tenant.id;
+        if self.store.holds(id).await?.suspended.is_some() {
+            return Ok(());
+        }
+        tracing::error!(
+            tenant.id = %id, vendor, reason,
+            "nothing is written for {id} until this is mended: {reason}"
+        );
+        let held = Held {
+            by: vendor.to_owned(),
+            reason: reason.to_owned(),
+            since: self.clock.now(),
+        };
+        self.store.set_suspended(id, Some(&held)).await
     }
 
     /// How long a stage is waited for when it is told to stop.
@@ -267,10 +282,20 @@ impl Context {
     }
 }
 
-/// What the gate must not forget over a restart, as rows of the store.
+/// The scope of an app's own rows: the installation's app, or a tenant's own.
+fn app_scope(app: Option<&str>) -> String {
+    app.map_or_else(|| "app".to_owned(), |id| format!("app:{id}"))
+}
+
+/// What a gate must not forget over a restart, as rows of the store.
 #[must_use]
 pub fn gate_rows(gate: &MetaGate, now: Timestamp) -> Vec<GateRow> {
     let snapshot = gate.snapshot();
+    let app = gate.app();
+    let name = |scope: &Scope| match scope {
+        Scope::App => app_scope(app.as_deref()),
+        Scope::Account(account) => account.to_string(),
+    };
     let mut rows: BTreeMap<String, GateRow> = BTreeMap::new();
     let empty = |scope: &str| GateRow {
         scope: scope.to_owned(),
@@ -281,13 +306,13 @@ pub fn gate_rows(gate: &MetaGate, now: Timestamp) -> Vec<GateRow> {
         seen_at: now,
     };
     for cool_down in snapshot.cool_downs {
-        let scope = cool_down.scope.to_string();
+        let scope = name(&cool_down.scope);
         let row = rows.entry(scope.clone()).or_insert_with(|| empty(&scope));
         row.blocked_until = Some(cool_down.until);
         row.reason = cool_down.reason;
     }
     for reading in snapshot.readings {
-        let scope = reading.scope.to_string();
+        let scope = name(&reading.scope);
         let row = rows.entry(scope.clone()).or_insert_with(|| empty(&scope));
         if reading.percent >= row.usage_percent {
             row.usage_percent = reading.percent;
@@ -297,23 +322,29 @@ pub fn gate_rows(gate: &MetaGate, now: Timestamp) -> Vec<GateRow> {
     rows.into_values().collect()
 }
 
-/// The same, read back.
+/// The same, read back: what concerns an app and these accounts of it.
 #[must_use]
-pub fn gate_snapshot(rows: Vec<GateRow>) -> GateSnapshot {
+pub fn gate_snapshot(
+    rows: &[GateRow],
+    app: Option<&str>,
+    accounts: &[&AdAccountId],
+) -> GateSnapshot {
     let mut snapshot = GateSnapshot::default();
+    let app = app_scope(app);
     for row in rows {
-        let scope = match row.scope.as_str() {
-            "app" => Scope::App,
-            account => match AdAccountId::new(account) {
-                Ok(account) => Scope::Account(account),
-                Err(_) => continue,
-            },
+        let account = || AdAccountId::new(&row.scope).ok();
+        let scope = if row.scope == app {
+            Scope::App
+        } else if let Some(account) = account().filter(|account| accounts.contains(&account)) {
+            Scope::Account(account)
+        } else {
+            continue;
         };
         if let Some(until) = row.blocked_until {
             snapshot.cool_downs.push(CoolDown {
                 scope: scope.clone(),
                 until,
-                reason: row.reason,
+                reason: row.reason.clone(),
             });
         }
         if row.usage_percent > 0.0 {

@@ -41,9 +41,12 @@ pub struct TenantHealth {
     pub is_running: bool,
 }
 
-/// The health of every tenant; the actors write, the outside reads.
+/// The health of every tenant, and of what a node has one of; the actors write, the outside reads.
 #[derive(Debug, Default)]
-pub struct HealthBoard(Mutex<BTreeMap<TenantId, TenantHealth>>);
+pub struct HealthBoard {
+    tenants: Mutex<BTreeMap<TenantId, TenantHealth>>,
+    housekeeper: Mutex<StageHealth>,
+}
 
 impl HealthBoard {
     /// A copy of the board.
@@ -74,8 +77,21 @@ impl HealthBoard {
         self.lock().remove(tenant);
     }
 
+    /// A copy of the housekeeper's entry.
+    #[must_use]
+    pub fn housekeeper(&self) -> StageHealth {
+        let entry = self.housekeeper.lock();
+        entry.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Changes the housekeeper's entry.
+    pub fn update_housekeeper(&self, change: impl FnOnce(&mut StageHealth)) {
+        let entry = self.housekeeper.lock();
+        change(&mut entry.unwrap_or_else(PoisonError::into_inner));
+    }
+
     fn lock(&self) -> MutexGuard<'_, BTreeMap<TenantId, TenantHealth>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.tenants.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -100,6 +116,12 @@ impl Handle {
     #[must_use]
     pub fn health(&self) -> BTreeMap<TenantId, TenantHealth> {
         self.board.read()
+    }
+
+    /// The health of the housekeeper.
+    #[must_use]
+    pub fn housekeeper(&self) -> StageHealth {
+        self.board.housekeeper()
     }
 
     /// Whether the root of the tree is alive.

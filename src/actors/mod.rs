@@ -1,10 +1,11 @@
-//! The tree of actors: a root, one subtree per tenant, and in each five stages. Messages are nudges;
-//! the truth is in the store.
+//! The tree of actors: a root, one subtree per tenant, in each five stages, and one housekeeper.
+//! Messages are nudges; the truth is in the store.
 
 pub mod attribution;
 pub mod context;
 pub mod executor;
 pub mod handle;
+pub mod housekeeper;
 pub mod optimizer;
 pub mod restart;
 pub mod root;

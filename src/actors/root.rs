@@ -1,9 +1,11 @@
 //! The root of the tree: starts the tenants, starts a failed one again, parks one that fails too
 //! often, and takes a parked one back when an operator resumes it. One tenant's trouble is never
-//! another's.
+//! another's. The housekeeper stands beside the tenants; one that fails too often rests for a day,
+//! since nothing waits for it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SupervisionEvent};
 use rand::{RngExt as _, SeedableRng as _};
@@ -11,12 +13,15 @@ use rand_chacha::ChaCha12Rng;
 
 use super::context::Context;
 use super::handle::{Handle, HealthBoard};
+use super::housekeeper::{
+    HousekeeperActor, HousekeeperArgs, HousekeeperMsg, Housekeeping, next_day,
+};
 use super::restart::{Failures, RestartPolicy, Verdict};
 use super::stage::wake_at;
 use super::tenant::{TenantActor, TenantArgs, TenantMsg};
 use crate::clock::{Clock, Hold};
 use crate::domain::ids::TenantId;
-use crate::domain::time;
+use crate::domain::time::{self, Timestamp};
 use crate::store::Store;
 use crate::store::tenants::Held;
 
@@ -27,6 +32,12 @@ pub enum RootMsg {
     Intake(TenantId, Hold),
     /// The wait after a tenant's failure is over.
     Respawn(TenantId, Hold),
+    /// The wait after the housekeeper's failure is over.
+    RespawnHousekeeper(Hold),
+    /// A tenant is failing; the word of it comes after this, or came before.
+    Fell(TenantId, Hold),
+    /// The housekeeper is failing, likewise.
+    HousekeeperFell(Hold),
     /// Time to look for resumed tenants.
     Look(Hold),
     /// The configuration of these tenants changed: new, changed (`Some`) or gone (`None`).
@@ -47,15 +58,23 @@ pub struct RootArgs {
     pub look_every: time::SignedDuration,
     /// Where health is shown.
     pub board: Arc<HealthBoard>,
+    /// What the housekeeper is given.
+    pub housekeeping: Housekeeping,
     /// Held until every tenant is started.
     pub hold: Hold,
 }
+
+/// How long the housekeeper is waited for when it is told to stop: a batch takes far less, and the
+/// next one can wait.
+const HOUSEKEEPER_PATIENCE: Duration = Duration::from_secs(5);
 
 struct Tenant {
     context: Arc<Context>,
     actor: Option<ActorRef<TenantMsg>>,
     failures: Failures,
     is_parked: bool,
+    /// Keeps stepped time still until its failure is seen to.
+    fell: Option<Hold>,
 }
 
 /// The root's state.
@@ -66,6 +85,10 @@ pub struct RootState {
     rng: ChaCha12Rng,
     look_every: time::SignedDuration,
     tenants: BTreeMap<TenantId, Tenant>,
+    housekeeping: Housekeeping,
+    housekeeper: Option<ActorRef<HousekeeperMsg>>,
+    housekeeper_failures: Failures,
+    housekeeper_fell: Option<Hold>,
     timers: Vec<tokio::task::JoinHandle<()>>,
 }
 
@@ -110,6 +133,7 @@ impl Actor for RootActor {
             seed,
             look_every,
             board,
+            housekeeping,
             hold,
         } = args;
         let mut state = RootState {
@@ -119,11 +143,16 @@ impl Actor for RootActor {
             rng: ChaCha12Rng::seed_from_u64(seed),
             look_every,
             tenants: BTreeMap::new(),
+            housekeeping,
+            housekeeper: None,
+            housekeeper_failures: Failures::new(RestartPolicy::TENANT),
+            housekeeper_fell: None,
             timers: Vec::new(),
         };
         for context in tenants {
             state.add(context, &myself, hold.clone()).await;
         }
+        state.spawn_housekeeper(&myself, hold).await;
         state.arm_look(&myself);
         Ok(state)
     }
@@ -141,6 +170,15 @@ impl Actor for RootActor {
                 }
             }
             RootMsg::Respawn(tenant, hold) => state.spawn(&tenant, &myself, hold).await,
+            RootMsg::RespawnHousekeeper(hold) => state.spawn_housekeeper(&myself, hold).await,
+            RootMsg::Fell(tenant, hold) => {
+                if let Some(tenant) = state.tenants.get_mut(&tenant) {
+                    tenant.fell = Some(hold).filter(|_| tenant.actor.is_some());
+                }
+            }
+            RootMsg::HousekeeperFell(hold) => {
+                state.housekeeper_fell = Some(hold).filter(|_| state.housekeeper.is_some());
+            }
             RootMsg::Look(hold) => {
                 state.unpark_resumed(&myself, &hold).await;
                 state.arm_look(&myself);
@@ -166,15 +204,11 @@ impl Actor for RootActor {
     ) -> Result<(), ActorProcessingErr> {
         match event {
             SupervisionEvent::ActorFailed(who, error) => {
-                if let Some(tenant) = state.tenant_of(&who) {
-                    state.on_failure(&tenant, &error.to_string(), &myself).await;
-                }
+                state.on_end(&who, &error.to_string(), &myself).await;
             }
             SupervisionEvent::ActorTerminated(who, _, reason) => {
-                if let Some(tenant) = state.tenant_of(&who) {
-                    let why = reason.unwrap_or_else(|| "it ended by itself".to_owned());
-                    state.on_failure(&tenant, &why, &myself).await;
-                }
+                let why = reason.unwrap_or_else(|| "it ended by itself".to_owned());
+                state.on_end(&who, &why, &myself).await;
             }
             SupervisionEvent::ActorStarted(_) | SupervisionEvent::ProcessGroupChanged(_) => {}
         }
@@ -200,6 +234,12 @@ impl Actor for RootActor {
             })
         });
         futures_util::future::join_all(stops).await;
+        if let Some(housekeeper) = state.housekeeper.take() {
+            let patience = Some(HOUSEKEEPER_PATIENCE);
+            if housekeeper.stop_and_wait(None, patience).await.is_err() {
+                housekeeper.kill();
+            }
+        }
         Ok(())
     }
 }
@@ -212,6 +252,7 @@ impl RootState {
             actor: None,
             failures: Failures::new(RestartPolicy::TENANT),
             is_parked: false,
+            fell: None,
         };
         self.tenants.insert(id.clone(), tenant);
         let parked = match self.store.holds(&id).await {
@@ -243,6 +284,7 @@ impl RootState {
         let args = TenantArgs {
             context: tenant.context.clone(),
             board: self.board.clone(),
+            root: myself.clone(),
             rng,
             hold,
         };
@@ -259,6 +301,62 @@ impl RootState {
         }
     }
 
+    async fn spawn_housekeeper(&mut self, myself: &ActorRef<RootMsg>, hold: Hold) {
+        let args = HousekeeperArgs {
+            store: self.store.clone(),
+            clock: self.clock.clone(),
+            board: self.board.clone(),
+            housekeeping: self.housekeeping.clone(),
+            root: myself.clone(),
+            hold,
+        };
+        match Actor::spawn_linked(None, HousekeeperActor, args, myself.get_cell()).await {
+            Ok((actor, _task)) => {
+                self.housekeeper = Some(actor);
+                self.board
+                    .update_housekeeper(|health| health.is_down = false);
+            }
+            Err(error) => self.on_housekeeper_failure(&error.to_string(), myself),
+        }
+    }
+
+    /// A child has ended that was not told to.
+    async fn on_end(&mut self, who: &ActorCell, why: &str, myself: &ActorRef<RootMsg>) {
+        let housekeeper = self.housekeeper.as_ref().map(|actor| actor.get_id());
+        if housekeeper == Some(who.get_id()) {
+            self.on_housekeeper_failure(why, myself);
+        } else if let Some(tenant) = self.tenant_of(who) {
+            self.on_failure(&tenant, why, myself).await;
+        }
+    }
+
+    fn on_housekeeper_failure(&mut self, why: &str, myself: &ActorRef<RootMsg>) {
+        let now = self.clock.now();
+        let share = self.rng.random::<f64>();
+        self.housekeeper = None;
+        let _held = self.housekeeper_fell.take();
+        let verdict = self.housekeeper_failures.record(now, share);
+        self.board.update_housekeeper(|health| {
+            health.is_down = true;
+            health.restarts += 1;
+            health.trouble = Some(why.to_owned());
+            health.trouble_since.get_or_insert(now);
+        });
+        let at = match verdict {
+            Verdict::RestartAfter(delay) => time::add(now, delay),
+            Verdict::Escalate => {
+                self.housekeeper_failures = Failures::new(RestartPolicy::TENANT);
+                next_day(now)
+            }
+        };
+        tracing::error!(
+            reason = why, until = %at,
+            "the housekeeper failed and is started again at {at:.0}: {why}"
+        );
+        let key = "housekeeper/respawn".to_owned();
+        self.tell_at(at, key, myself, RootMsg::RespawnHousekeeper);
+    }
+
     fn tenant_of(&self, who: &ActorCell) -> Option<TenantId> {
         self.tenants
             .iter()
@@ -273,6 +371,7 @@ impl RootState {
             return;
         };
         tenant.actor = None;
+        let _held = tenant.fell.take();
         let verdict = tenant.failures.record(now, share);
         let restarts = tenant.failures.total();
         self.board.update(id, |health| {
@@ -285,17 +384,10 @@ impl RootState {
                     tenant.id = %id, reason = why, failures = restarts, delay_ms = %delay.as_millis(),
                     "tenant {id} failed and is started again: {why}"
                 );
-                let (myself, tenant) = (myself.clone(), id.clone());
-                let timer = wake_at(
-                    &self.clock,
-                    time::add(now, delay),
-                    format!("{id}/respawn"),
-                    move |hold| {
-                        let _ = myself.cast(RootMsg::Respawn(tenant, hold));
-                    },
-                );
-                self.timers.retain(|timer| !timer.is_finished());
-                self.timers.push(timer);
+                let (at, tenant) = (time::add(now, delay), id.clone());
+                self.tell_at(at, format!("{id}/respawn"), myself, |hold| {
+                    RootMsg::Respawn(tenant, hold)
+                });
             }
             Verdict::Escalate => {
                 tracing::error!(
@@ -347,10 +439,21 @@ impl RootState {
     }
 
     fn arm_look(&mut self, myself: &ActorRef<RootMsg>) {
-        let myself = myself.clone();
         let at = time::add(self.clock.now(), self.look_every);
-        let timer = wake_at(&self.clock, at, "root".to_owned(), move |hold| {
-            let _ = myself.cast(RootMsg::Look(hold));
+        self.tell_at(at, "root".to_owned(), myself, RootMsg::Look);
+    }
+
+    /// Tells itself something at a later time.
+    fn tell_at(
+        &mut self,
+        at: Timestamp,
+        key: String,
+        myself: &ActorRef<RootMsg>,
+        word: impl FnOnce(Hold) -> RootMsg + Send + 'static,
+    ) {
+        let myself = myself.clone();
+        let timer = wake_at(&self.clock, at, key, move |hold| {
+            let _ = myself.cast(word(hold));
         });
         self.timers.retain(|timer| !timer.is_finished());
         self.timers.push(timer);

@@ -124,6 +124,38 @@ pub trait Work: Send + Sync + 'static {
     fn next_tick(&self) -> Timestamp;
 }
 
+/// A hold that goes to the supervisor when whoever has it fails. Between a failure and the
+/// supervisor's hearing of it nothing else may be in flight, and stepped time would run on.
+pub struct Lifeline<M: ractor::Message, F: FnOnce(Hold) -> M> {
+    hold: Option<(Hold, F)>,
+    to: ActorRef<M>,
+}
+
+impl<M: ractor::Message, F: FnOnce(Hold) -> M> Lifeline<M, F> {
+    /// Ties `hold` to a supervisor, which is told `word` if it comes to that.
+    pub fn new(hold: Hold, to: &ActorRef<M>, word: F) -> Self {
+        Self {
+            hold: Some((hold, word)),
+            to: to.clone(),
+        }
+    }
+
+    /// Unties it: nothing failed.
+    #[must_use]
+    pub fn untie(mut self) -> Hold {
+        self.hold.take().map_or_else(Hold::none, |(hold, _)| hold)
+    }
+}
+
+impl<M: ractor::Message, F: FnOnce(Hold) -> M> Drop for Lifeline<M, F> {
+    fn drop(&mut self) {
+        if let Some((hold, word)) = self.hold.take() {
+            // A supervisor that has ended holds nothing up either.
+            let _ = self.to.cast(word(hold));
+        }
+    }
+}
+
 /// The shell around a stage's work.
 pub struct StageActor;
 
@@ -181,6 +213,7 @@ impl Actor for StageActor {
     ) -> Result<(), ActorProcessingErr> {
         let StageMsg::Look(cause, hold) = message;
         let stage = state.work.stage();
+        let lifeline = Lifeline::new(hold, &state.tenant, |hold| TenantMsg::Fell(stage, hold));
         let started = state.context.clock.now();
         state.context.rehearse_panic(stage);
         let progress = state.work.look().await?;
@@ -215,7 +248,7 @@ impl Actor for StageActor {
             stage,
             progress,
             cause,
-            hold,
+            hold: lifeline.untie(),
         };
         // A tenant that is gone takes this stage with it.
         let _ = state.tenant.cast(TenantMsg::Report(report));

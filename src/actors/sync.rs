@@ -2,9 +2,10 @@
 //! deals. Writes nothing to either vendor.
 //!
 //! Each part has a schedule of its own, kept in the store, so that a restart goes on where it was;
-//! each part may fail without the others.
+//! each part may fail without the others. How the CRM is walked stands in `crm.rs`.
 
-use std::collections::BTreeSet;
+mod crm;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -13,18 +14,15 @@ use super::context::{Context, chain, weather};
 use super::stage::{Broken, Progress, Stage, Work};
 use crate::domain::audit::{AuditEntry, AuditEvent};
 use crate::domain::change::Target;
-use crate::domain::deal::Deal;
-use crate::domain::ids::{ContactId, DealId};
 use crate::domain::money::Currency;
 use crate::domain::structure::{Account, Structure};
 use crate::domain::time::{self, SignedDuration, Timestamp};
 use crate::store::StoreError;
 use crate::store::entities::Drift;
-use crate::store::tenants::Held;
 use crate::vendors::VendorError;
-use crate::vendors::hubspot::walk::Walk;
 use crate::vendors::meta::throttle::CallKind;
 use crate::vendors::meta::{Activity, Cursor, InsightsQuery, Page};
+use crm::Crm;
 
 /// Rows a page of structure and figures is asked for.
 const PAGE: u32 = 500;
@@ -32,14 +30,6 @@ const PAGE: u32 = 500;
 const PAGE_MIN: u32 = 25;
 /// Pages read of one list; more is a loop on Meta's side.
 const PAGES: usize = 2_000;
-/// Deals read at a time.
-const DEALS: u32 = 500;
-/// The walk looks back this far behind its watermark: HubSpot's search index lags.
-const OVERLAP: SignedDuration = time::minutes(10);
-/// The walk stops this long before now, for the same reason.
-const SETTLE: SignedDuration = time::minutes(2);
-/// How far back a first walk goes.
-const FIRST_WALK: SignedDuration = time::days(90);
 /// How far back figures are read at first.
 const FIRST_INSIGHTS_DAYS: i64 = 28;
 /// The wait after a look that met weather.
@@ -60,10 +50,6 @@ impl From<StoreError> for Trouble {
 
 fn meta(error: VendorError) -> Trouble {
     Trouble::Vendor("Meta", error)
-}
-
-fn hubspot(error: VendorError) -> Trouble {
-    Trouble::Vendor("HubSpot", error)
 }
 
 /// The parts of a sync, each with its own schedule.
@@ -144,9 +130,11 @@ impl Work for SyncWork {
                 Err(trouble) => self.note(trouble, &mut troubles).await?,
             }
         }
-        match self.read_requested().await {
-            Ok(count) => has_advanced |= count > 0,
-            Err(trouble) => self.note(trouble, &mut troubles).await?,
+        if let Some(crm) = Crm::of(&self.context) {
+            match crm.read_requested().await {
+                Ok(count) => has_advanced |= count > 0,
+                Err(trouble) => self.note(trouble, &mut troubles).await?,
+            }
         }
         let now = self.context.clock.now();
         let every = self.context.tenant.schedule.sync_every;
@@ -227,8 +215,16 @@ impl SyncWork {
             Part::InsightsOften => self.read_insights(3, true).await?,
             Part::InsightsDaily => self.read_insights(7, false).await?,
             Part::InsightsWeekly => self.read_insights(FIRST_INSIGHTS_DAYS, false).await?,
-            Part::Crm => self.walk_crm().await?,
-            Part::Pipelines => self.read_pipelines().await?,
+            Part::Crm => {
+                if let Some(crm) = Crm::of(&context) {
+                    crm.walk().await?;
+                }
+            }
+            Part::Pipelines => {
+                if let Some(crm) = Crm::of(&context) {
+                    crm.read_pipelines().await?;
+                }
+            }
         }
         let done = time::to_micros(started).to_string();
         store.set_cursor(id, &name, &done, clock.now()).await?;
@@ -277,29 +273,13 @@ impl SyncWork {
 
     /// An account that bills in another currency, or may not advertise, is not written to.
     async fn judge_account(&self, account: &Account) -> Result<(), Trouble> {
-        let Context {
-            store,
-            tenant,
-            clock,
-            ..
-        } = self.context.as_ref();
+        let tenant = &self.context.tenant;
         let trouble = account.trouble(&tenant.id, tenant.currency);
         let Some(reason) = trouble else {
             self.context.note_vendor("Meta", Ok(())).await?;
             return Ok(());
         };
-        if store.holds(&tenant.id).await?.suspended.is_none() {
-            tracing::error!(
-                tenant.id = %tenant.id, %reason,
-                "nothing is written for {} until this is mended: {reason}", tenant.id
-            );
-            let held = Held {
-                by: "Meta".to_owned(),
-                reason: reason.clone(),
-                since: clock.now(),
-            };
-            store.set_suspended(&tenant.id, Some(&held)).await?;
-        }
+        self.context.suspend("Meta", &reason).await?;
         Err(Trouble::Hold(reason))
     }
 
@@ -464,112 +444,6 @@ impl SyncWork {
         Err(Trouble::Hold(format!(
             "a list from Meta did not end after {PAGES} pages"
         )))
-    }
-
-    async fn read_pipelines(&self) -> Result<(), Trouble> {
-        let Context {
-            store,
-            tenant,
-            clock,
-            ..
-        } = self.context.as_ref();
-        let Some(client) = &self.context.hubspot else {
-            return Ok(());
-        };
-        let stages = client.pipeline_stages().await.map_err(hubspot)?;
-        self.context.note_vendor("HubSpot", Ok(())).await?;
-        store
-            .record_pipeline_stages(&tenant.id, &stages, clock.now())
-            .await?;
-        Ok(())
-    }
-
-    /// Finds every deal that changed since the last walk, and reads it. The watermark moves when
-    /// the window is finished and stored, never before.
-    async fn walk_crm(&self) -> Result<(), Trouble> {
-        let Context {
-            store,
-            tenant,
-            clock,
-            ..
-        } = self.context.as_ref();
-        let Some(client) = &self.context.hubspot else {
-            return Ok(());
-        };
-        let now = clock.now();
-        let watermark = store.cursor(&tenant.id, "crm.watermark").await?;
-        let from = match watermark.and_then(|text| text.parse::<i64>().ok()) {
-            Some(micros) => time::sub(time::from_micros(micros), OVERLAP),
-            None => time::sub(now, FIRST_WALK),
-        };
-        let to = time::sub(now, SETTLE);
-        let mut walk = Walk::new(from, to);
-        let mut changed = BTreeSet::new();
-        while let Some(search) = walk.next() {
-            let page = client.search_deals(&search).await.map_err(hubspot)?;
-            changed.extend(walk.feed(&page));
-        }
-        let changed: Vec<DealId> = changed.into_iter().collect();
-        for chunk in changed.chunks(DEALS as usize) {
-            self.read_deals(chunk).await?;
-        }
-        let to = time::to_micros(to).to_string();
-        store
-            .set_cursor(&tenant.id, "crm.watermark", &to, clock.now())
-            .await?;
-        self.context.note_vendor("HubSpot", Ok(())).await?;
-        Ok(())
-    }
-
-    /// Reads the deals that webhooks asked for. Returns how many.
-    async fn read_requested(&self) -> Result<usize, Trouble> {
-        let Context {
-            store,
-            tenant,
-            hubspot,
-            ..
-        } = self.context.as_ref();
-        if hubspot.is_none() {
-            return Ok(0);
-        }
-        let mut count = 0;
-        loop {
-            let wanted = store.requested_deals(&tenant.id, DEALS).await?;
-            if wanted.is_empty() {
-                return Ok(count);
-            }
-            count += wanted.len();
-            self.read_deals(&wanted).await?;
-        }
-    }
-
-    async fn read_deals(&self, ids: &[DealId]) -> Result<(), Trouble> {
-        let Context {
-            store,
-            tenant,
-            clock,
-            ..
-        } = self.context.as_ref();
-        let Some(client) = &self.context.hubspot else {
-            return Ok(());
-        };
-        let read_at = clock.now();
-        let (deals, missing) = client.deals(ids).await.map_err(hubspot)?;
-        let contacts: BTreeSet<ContactId> = deals
-            .iter()
-            .flat_map(|deal: &Deal| deal.contacts.iter().cloned())
-            .collect();
-        let contacts: Vec<ContactId> = contacts.into_iter().collect();
-        if !contacts.is_empty() {
-            let (contacts, _gone) = client.contacts(&contacts).await.map_err(hubspot)?;
-            store
-                .record_contacts(&tenant.id, &contacts, read_at)
-                .await?;
-        }
-        store
-            .record_deals(&tenant.id, &deals, &missing, read_at)
-            .await?;
-        Ok(())
     }
 }
 

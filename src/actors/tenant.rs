@@ -14,6 +14,7 @@ use rand_chacha::ChaCha12Rng;
 use super::context::Context;
 use super::handle::HealthBoard;
 use super::restart::{Failures, RestartPolicy, Verdict};
+use super::root::RootMsg;
 use super::stage::{Cause, Progress, Stage, StageActor, StageArgs, StageMsg, StageReport, wake_at};
 use super::{attribution, executor, optimizer, sync, winners};
 use crate::clock::Hold;
@@ -30,6 +31,8 @@ pub enum TenantMsg {
     Timer(Stage, Hold),
     /// The wait after a failure is over.
     Respawn(Stage, Hold),
+    /// A stage is failing; the word of it comes after this, or came before.
+    Fell(Stage, Hold),
 }
 
 /// What a tenant is started with.
@@ -38,6 +41,8 @@ pub struct TenantArgs {
     pub context: Arc<Context>,
     /// Where its health is shown.
     pub board: Arc<HealthBoard>,
+    /// Who supervises it.
+    pub root: ActorRef<RootMsg>,
     /// The random part of restart delays.
     pub rng: ChaCha12Rng,
     /// Held until its stages have armed their timers.
@@ -49,12 +54,15 @@ struct Child {
     failures: Failures,
     is_busy: bool,
     again: Option<Cause>,
+    /// Keeps stepped time still until its failure is seen to.
+    fell: Option<Hold>,
 }
 
 /// The tenant's state.
 pub struct TenantState {
     context: Arc<Context>,
     board: Arc<HealthBoard>,
+    root: ActorRef<RootMsg>,
     rng: ChaCha12Rng,
     children: BTreeMap<Stage, Child>,
     timers: Vec<tokio::task::JoinHandle<()>>,
@@ -76,12 +84,14 @@ impl Actor for TenantActor {
         let TenantArgs {
             context,
             board,
+            root,
             rng,
             hold,
         } = args;
         let mut state = TenantState {
             context,
             board,
+            root,
             rng,
             children: BTreeMap::new(),
             timers: Vec::new(),
@@ -92,6 +102,7 @@ impl Actor for TenantActor {
                 failures: Failures::new(RestartPolicy::STAGE),
                 is_busy: false,
                 again: None,
+                fell: None,
             };
             state.children.insert(stage, child);
         }
@@ -121,6 +132,11 @@ impl Actor for TenantActor {
             TenantMsg::Intake(hold) => state.tell(Stage::Attribution, Cause::Nudge, hold),
             TenantMsg::Timer(stage, hold) => state.tell(stage, Cause::Timer, hold),
             TenantMsg::Report(report) => state.pass_on(report),
+            TenantMsg::Fell(stage, hold) => {
+                if let Some(child) = state.children.get_mut(&stage) {
+                    child.fell = Some(hold).filter(|_| child.actor.is_some());
+                }
+            }
             TenantMsg::Respawn(stage, hold) => {
                 if let Err(error) = state.spawn(stage, &myself, hold).await {
                     // A start that fails is a failure like any other, with no event of its own.
@@ -306,6 +322,7 @@ impl TenantState {
             return Ok(());
         };
         child.actor = None;
+        let fell = child.fell.take();
         let verdict = child.failures.record(now, share);
         let restarts = child.failures.total();
         self.board.update_stage(&tenant, stage, |health| {
@@ -348,6 +365,9 @@ impl TenantState {
                 if let Some(executor) = executor {
                     let patience = self.context.stop_patience(Stage::Executor);
                     let _ = executor.stop_and_wait(None, Some(patience)).await;
+                }
+                if let Some(hold) = fell {
+                    let _ = self.root.cast(RootMsg::Fell(tenant.clone(), hold));
                 }
                 Err(format!("{stage} of {tenant} failed too often: {why}").into())
             }

@@ -99,11 +99,26 @@ pub struct TenantLine {
     pub currency: String,
     /// The cap, in main units with its currency.
     pub daily_cap: String,
-    /// Its stages with their values.
-    pub stages: Vec<(String, String)>,
+    /// Its stages, in order of the funnel.
+    pub stages: Vec<StageLine>,
     /// Each secret by its key, and whether it is there. Required ones always are, or the
     /// configuration would be at fault.
     pub secrets: Vec<(&'static str, bool)>,
+}
+
+/// One stage of a tenant.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StageLine {
+    /// Its name.
+    pub name: String,
+    /// What a deal in it is worth, in main units.
+    pub value: String,
+    /// How sure that is.
+    pub confidence: f64,
+    /// The CRM's ids of it.
+    pub crm_ids: Vec<String>,
+    /// What it means.
+    pub description: Option<String>,
 }
 
 /// Gathers what the configuration means, without asking anyone.
@@ -147,7 +162,18 @@ fn line(config: &Config, tenant: &Tenant) -> TenantLine {
         stages: tenant
             .stages
             .iter()
-            .map(|stage| (stage.value.name.to_string(), stage.value.value.to_decimal()))
+            .map(|stage| StageLine {
+                name: stage.value.name.to_string(),
+                value: stage.value.value.to_decimal(),
+                confidence: stage.value.confidence,
+                crm_ids: stage
+                    .value
+                    .vendor_ids
+                    .iter()
+                    .map(ToString::to_string)
+                    .collect(),
+                description: stage.description.clone(),
+            })
             .collect(),
         secrets,
     }
@@ -183,7 +209,7 @@ impl Report {
                 let stages: Vec<String> = tenant
                     .stages
                     .iter()
-                    .map(|(name, value)| format!("{name}={value}"))
+                    .map(|stage| format!("{}={}", stage.name, stage.value))
                     .collect();
                 let secrets: Vec<String> = tenant
                     .secrets
@@ -205,11 +231,37 @@ impl Report {
                 ]);
             }
             writeln!(out, "{}", table.render())?;
+            self.print_stages(is_terminal, out)?;
         }
         for warning in &self.warnings {
             writeln!(out, "warning: {warning}")?;
         }
         Ok(())
+    }
+
+    fn print_stages(&self, is_terminal: bool, out: &mut dyn Write) -> io::Result<()> {
+        let heads = [
+            "tenant",
+            "stage",
+            "worth",
+            "how sure",
+            "in the CRM",
+            "meaning",
+        ];
+        let mut table = TextTable::new(&heads, is_terminal).right(&[2, 3]);
+        for tenant in &self.tenants {
+            for stage in &tenant.stages {
+                table.row([
+                    tenant.id.clone(),
+                    stage.name.clone(),
+                    stage.value.clone(),
+                    format!("{:.0} %", stage.confidence * 100.0),
+                    stage.crm_ids.join(", "),
+                    stage.description.clone().unwrap_or_default(),
+                ]);
+            }
+        }
+        writeln!(out, "{}", table.render())
     }
 
     /// The same for programs.
@@ -222,7 +274,13 @@ impl Report {
                 let stages: Vec<Value> = tenant
                     .stages
                     .iter()
-                    .map(|(name, value)| json!({ "stage": name, "value": value }))
+                    .map(|stage| {
+                        json!({
+                            "stage": stage.name, "value": stage.value,
+                            "confidence": stage.confidence, "crm_ids": stage.crm_ids,
+                            "description": stage.description,
+                        })
+                    })
                     .collect();
                 let secrets: serde_json::Map<String, Value> = tenant
                     .secrets

@@ -29,7 +29,7 @@ pub async fn run(file: Option<PathBuf>) -> anyhow::Result<Exit> {
             return Ok(Exit::Usage);
         }
     };
-    let logs = init_logging(&config)?;
+    let logs = crate::telemetry::init_logging(&log_options(&config))?;
     for warning in &config.warnings {
         tracing::warn!(%warning, "configuration: {warning}");
     }
@@ -87,17 +87,17 @@ pub fn clock_of(config: &Config) -> Arc<dyn Clock> {
     }
 }
 
-fn init_logging(config: &Config) -> anyhow::Result<LogHandle> {
-    let format = match config.daemon.log_format {
-        Format::Auto => LogFormat::Auto,
-        Format::Pretty => LogFormat::Pretty,
-        Format::Json => LogFormat::Json,
-    };
-    let filter = config.daemon.log.as_str().to_owned();
-    Ok(crate::telemetry::init_logging(&LogOptions {
-        filter,
-        format,
-    })?)
+/// How the process logs by its configuration.
+#[must_use]
+pub fn log_options(config: &Config) -> LogOptions {
+    LogOptions {
+        filter: config.daemon.log.as_str().to_owned(),
+        format: match config.daemon.log_format {
+            Format::Auto => LogFormat::Auto,
+            Format::Pretty => LogFormat::Pretty,
+            Format::Json => LogFormat::Json,
+        },
+    }
 }
 
 async fn reload(

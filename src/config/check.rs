@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::amount::is_near_the_dollar;
+use super::daemon::AccessTier;
 use super::fault::{Fault, FaultKind, Place};
 use super::read::Context;
 use super::stages::{Stage, Template};
@@ -157,12 +158,22 @@ pub(super) fn tenant(settings: &TenantSettings, path: &str, cx: &mut Context<'_>
             "state app_id and app_secret, or neither",
         );
     }
+    if settings.meta.access_tier.is_some() && settings.meta.app_id.is_none() {
+        fault(
+            cx,
+            FaultKind::Conflict,
+            &join(path, "meta.access_tier"),
+            "a tier is an app's, and this tenant has no app of its own".to_owned(),
+            "state app_id and app_secret too, or set [meta] access_tier",
+        );
+    }
 }
 
 /// What the installation and its tenants must be to one another.
 pub(super) fn together(config: &Config, cx: &mut Context<'_>) {
     clock(config, cx);
     claims(config, cx);
+    tiers(config, cx);
     let limits = &config.meta.limits;
     if limits.slow_at >= limits.stop_reads_at {
         fault(
@@ -272,6 +283,35 @@ fn clock(config: &Config, cx: &mut Context<'_>) {
                 format!("time that is not real is for rehearsals, and {name} is {url}, which is"),
                 "remove [clock], or point every vendor address at the sandbox on 127.0.0.1",
             );
+        }
+    }
+}
+
+/// An app has one tier, whichever tenants use it.
+fn tiers(config: &Config, cx: &mut Context<'_>) {
+    let mut tiers: BTreeMap<&str, (AccessTier, String)> = BTreeMap::new();
+    if let Some(app) = &config.meta.app_id {
+        let key = "meta.access_tier".to_owned();
+        tiers.insert(app, (config.meta.access_tier, key));
+    }
+    for (id, tenant) in &config.tenants {
+        let meta = &tenant.settings.meta;
+        let (Some(app), Some(tier)) = (&meta.app_id, meta.access_tier) else {
+            continue;
+        };
+        let key = format!("tenants.{id}.meta.access_tier");
+        match tiers.get(app.as_str()) {
+            Some((known, first)) if *known != tier => fault(
+                cx,
+                FaultKind::Conflict,
+                &key,
+                format!("the app {app} is {known} by {first}"),
+                "an app has one tier: state the same, or leave it out here",
+            ),
+            Some(_) => {}
+            None => {
+                tiers.insert(app, (tier, key));
+            }
         }
     }
 }

@@ -7,7 +7,7 @@ use super::address::{BaseUrl, DatabaseUrl};
 use super::read::{default, optional, section, table};
 use super::secret::Secret;
 use super::span::UnixSeconds;
-use super::value::{LogFilter, words};
+use super::value::{LogFilter, checked_text, words};
 use crate::domain::money::Percentage;
 use crate::domain::time::{SignedDuration, Timestamp};
 
@@ -77,10 +77,11 @@ section! {
         /// Whether fingerprints and the probabilistic layer use only clicks whose visitor consented.
         /// Turning this off may be unlawful where your visitors live.
         consent: bool = default("true"),
-        /// How long visits are kept. Longer than the time from click to sale, or late sales cannot
-        /// be attributed.
+        /// How long visits are kept, and what the layers of attribution said of them. Longer than
+        /// the time from click to sale, or late sales cannot be attributed.
         visit_retention: SignedDuration = default("\"90d\"").within(86_400.0, 94_608_000.0),
-        /// How long the bytes of settled webhook deliveries are kept.
+        /// How long settled and dropped webhook deliveries are kept. What is in quarantine waits for
+        /// a person.
         inbox_retention: SignedDuration = default("\"30d\"").within(86_400.0, 94_608_000.0),
     }
 }
@@ -95,10 +96,8 @@ section! {
         api_version: ApiVersion = default("\"v25.0\""),
         /// The app's id: tells roasd's own edits from those of people and other software.
         app_id: Option<String> = optional("\"123456789012345\""),
-        /// The app's secret: signs every call (appsecret_proof) and checks Meta's webhooks.
+        /// The app's secret: signs every call (appsecret_proof).
         app_secret: Option<Secret> = optional("{ env = \"META_APP_SECRET\" }"),
-        /// The word that Meta repeats when it verifies the webhook address; you choose it.
-        verify_token: Option<Secret> = optional("{ env = \"META_VERIFY_TOKEN\" }"),
         /// The app's tier: "development" (called Limited today) or "standard" (called Full). A new
         /// app has the small budget of calls; claiming the large one gets it blocked.
         access_tier: AccessTier = default("\"development\""),
@@ -113,16 +112,19 @@ section! {
     /// How far Meta's published limits are used. They are shared with everything else that uses the
     /// same app or account, so some room is left.
     pub struct MetaAppLimits {
-        /// Calls of the whole app in an hour, over all tenants.
+        /// Calls of a whole app in an hour, over all tenants that use it. `write_reserve` of them is
+        /// kept for pauses.
         app_calls_per_hour: u32 = default("4000").within(10.0, 1_000_000.0),
         /// The share of an ad account's score (60 points in development, 9000 in standard, in 5
         /// minutes; a read is 1 point, a write 3) that roasd takes.
         account_share: Percentage = default("\"80%\"").within(0.05, 1.0),
-        /// The share of that which reads may not touch, so that a pause always gets through.
-        write_reserve: Percentage = default("\"25%\"").within(0.05, 0.9),
-        /// From this reading of Meta's usage headers on, calls slow down.
+        /// The share of that kept for ordinary writes, and as much again for pauses, so that a pause
+        /// always gets through. Reads have the rest.
+        write_reserve: Percentage = default("\"25%\"").within(0.05, 0.45),
+        /// From this reading of Meta's usage headers on, a call counts twice; from half way to
+        /// `stop_reads_at` on, four times.
         slow_at: Percentage = default("\"50%\"").within(0.1, 0.95),
-        /// From this one on, reads stop and only writes that save money go out.
+        /// From this one on, reads stop, and with them every write but a pause.
         stop_reads_at: Percentage = default("\"90%\"").within(0.2, 1.0),
     }
 }
@@ -158,44 +160,7 @@ section! {
     }
 }
 
-macro_rules! version {
-    ($(#[$doc:meta])* $Name:ident, $what:literal, $example:literal, $is:expr) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Eq)]
-        pub struct $Name(String);
-
-        impl $Name {
-            /// The version as it stands in addresses.
-            #[must_use]
-            pub fn as_str(&self) -> &str {
-                &self.0
-            }
-        }
-
-        impl super::read::FromNode for $Name {
-            fn read(
-                node: &super::tree::Node,
-                _path: &str,
-                cx: &mut super::read::Context<'_>,
-            ) -> Option<Self> {
-                let text = cx.text(node, concat!($what, " in quotes"), $example)?;
-                let is: fn(&str) -> bool = $is;
-                if is(text) {
-                    return Some(Self(text.to_owned()));
-                }
-                cx.fault(
-                    super::fault::FaultKind::BadValue,
-                    node,
-                    format!("{text:?} is not {}", $what),
-                    concat!("write for example ", $example),
-                );
-                None
-            }
-        }
-    };
-}
-
-version! {
+checked_text! {
     /// A version of Meta's API such as `v25.0`.
     ApiVersion, "a version of Meta's API", "\"v25.0\"",
     |text| {
@@ -206,7 +171,7 @@ version! {
     }
 }
 
-version! {
+checked_text! {
     /// A dated version of HubSpot's API such as `2026-09`.
     DatedVersion, "a dated version of HubSpot's API", "\"2026-09\"",
     |text| {

@@ -218,7 +218,6 @@ mod tests {
         let secrets = Environment::from([
             ("ROASD_HASH_KEY", "0123456789abcdef0123456789abcdef"),
             ("META_APP_SECRET", "x"),
-            ("META_VERIFY_TOKEN", "x"),
             ("HUBSPOT_CLIENT_SECRET", "x"),
             ("ACME_META_TOKEN", "x"),
             ("ACME_META_APP_SECRET", "x"),

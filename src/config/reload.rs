@@ -27,19 +27,27 @@ impl Changes {
     }
 }
 
-/// Keys of `[daemon]` and `[privacy]` that apply without a restart of anything.
-const LIVE: [&str; 7] = [
+/// Keys of the installation that apply without a restart of anything.
+const LIVE: [&str; 9] = [
     "daemon.public_url",
     "daemon.log",
     "daemon.shutdown_grace",
     "daemon.health_grace",
-    "privacy.consent",
     "privacy.visit_retention",
     "privacy.inbox_retention",
+    "meta.access_tier",
+    "meta.limits",
+    "hubspot.client_secret",
 ];
 
-/// What changes when `new` takes the place of `old`. A change of a vendor's settings restarts every
-/// tenant, since each has a client made from them.
+/// Whether a key of the installation is part of what every tenant is started with: how visits are
+/// read, and the settings of the vendors, from which each has clients of its own.
+fn is_every_tenants(key: &str) -> bool {
+    let is_vendors = key.starts_with("meta.") || key.starts_with("hubspot.");
+    key == "privacy.consent" || (is_vendors && !LIVE.contains(&key))
+}
+
+/// What changes when `new` takes the place of `old`.
 #[must_use]
 pub fn diff(old: &Config, new: &Config) -> Changes {
     let mut changes = Changes::default();
@@ -54,9 +62,9 @@ pub fn diff(old: &Config, new: &Config) -> Changes {
     add("hubspot", old.hubspot.differing(&new.hubspot));
     let mut restarts_tenants = false;
     for key in keys {
-        let is_vendor = key.starts_with("meta.") || key.starts_with("hubspot.");
-        restarts_tenants |= is_vendor;
-        if is_vendor || LIVE.contains(&key.as_str()) {
+        let is_every_tenants = is_every_tenants(&key);
+        restarts_tenants |= is_every_tenants;
+        if is_every_tenants || LIVE.contains(&key.as_str()) {
             changes.applied_live.push(key);
         } else {
             changes.daemon_restart_needed.push(key);
@@ -129,6 +137,41 @@ mod tests {
         let text = tenant("a", 1, "10");
         let changes = diff(&config(&text, "x"), &config(&text, "y"));
         assert_eq!(names(&changes.tenants_changed), ["a"]);
+    }
+
+    #[test]
+    fn what_concerns_no_tenant_restarts_none() {
+        let tenants = tenant("a", 1, "10");
+        let changed = |lines: &str| {
+            let old = config(&tenants, "x");
+            diff(&old, &config(&format!("{lines}\n{tenants}"), "x"))
+        };
+        for (lines, key) in [
+            (
+                "[privacy]\nvisit_retention = '10d'",
+                "privacy.visit_retention",
+            ),
+            (
+                "[privacy]\ninbox_retention = '10d'",
+                "privacy.inbox_retention",
+            ),
+            ("[meta.limits]\nslow_at = '40%'", "meta.limits"),
+            ("[meta]\naccess_tier = 'standard'", "meta.access_tier"),
+            ("[daemon]\nlog = 'debug'", "daemon.log"),
+        ] {
+            let changes = diff_of(&changed(lines));
+            assert_eq!(changes, (vec![key.to_owned()], Vec::new()), "{lines}");
+        }
+        let changes = diff_of(&changed("[privacy]\nconsent = false"));
+        let all = vec!["a".to_owned()];
+        assert_eq!(changes, (vec!["privacy.consent".to_owned()], all));
+    }
+
+    /// What applies at once, and whom it restarts.
+    fn diff_of(changes: &Changes) -> (Vec<String>, Vec<String>) {
+        let restarted = names(&changes.tenants_changed);
+        let restarted = restarted.into_iter().map(str::to_owned).collect();
+        (changes.applied_live.clone(), restarted)
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::read::{Context, FromNode, Key, default, optional, required, section, 
 use super::secret::Secret;
 use super::stages::{Stage, StageSettings, Template};
 use super::tree::{Node, Value};
-use super::value::{choice, words};
+use super::value::{checked_text, choice, words};
 use crate::domain::autonomy::{Autonomy, AutonomyRules};
 use crate::domain::ids::{AdAccountId, PipelineId, PortalId, TenantId};
 use crate::domain::limits::{DurationRange, GuardLimits, QualityLimits};
@@ -155,14 +155,11 @@ section! {
         /// Another version of the API than the installation's.
         api_version: Option<ApiVersion> = optional("\"v25.0\""),
         /// The tenant's own app, when it has one: id …
-        app_id: Option<String> = optional("\"123456789012345\""),
+        app_id: Option<String> = optional("\"543210987654321\""),
         /// … secret …
         app_secret: Option<Secret> = optional("{ env = \"ACME_META_APP_SECRET\" }"),
-        /// … and tier.
-        access_tier: Option<AccessTier> = optional("\"development\""),
-        /// Which of Meta's overlapping action types counts as this tenant's result, for comparison
-        /// only; kinds are never summed.
-        result_action: String = default("\"lead\""),
+        /// … and tier; "development" unless stated.
+        access_tier: Option<AccessTier> = optional("\"standard\""),
     }
 }
 
@@ -373,10 +370,8 @@ section! {
         lead: f64 = default("6.0").within(0.1, 1_000.0),
         /// An ad's rate of appointments.
         appointment: f64 = default("3.0").within(0.1, 1_000.0),
-        /// An ad's rate of shows.
-        show: f64 = default("15.0").within(0.1, 1_000.0),
-        /// An ad's rate of sales.
-        won: f64 = default("15.0").within(0.1, 1_000.0),
+        /// An ad's rates of shows and sales, which hardly differ by ad.
+        late: f64 = default("15.0").within(0.1, 1_000.0),
         /// Clicks per unit of money.
         clicks: f64 = default("30.0").within(0.1, 10_000.0),
         /// Look-alike evidence.
@@ -442,35 +437,6 @@ impl FromNode for Share {
         );
         None
     }
-}
-
-macro_rules! checked_text {
-    ($(#[$doc:meta])* $Name:ident, $what:literal, $example:literal, $is:expr) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Eq)]
-        pub struct $Name(String);
-
-        impl $Name {
-            /// The text.
-            #[must_use]
-            pub fn as_str(&self) -> &str {
-                &self.0
-            }
-        }
-
-        impl FromNode for $Name {
-            fn read(node: &Node, _path: &str, cx: &mut Context<'_>) -> Option<Self> {
-                let text = cx.text(node, $what, $example)?;
-                let is: fn(&str) -> bool = $is;
-                if is(text) {
-                    return Some(Self(text.to_owned()));
-                }
-                let problem = format!("{text:?} is not {}", $what);
-                cx.fault(FaultKind::BadValue, node, problem, concat!("write for example ", $example));
-                None
-            }
-        }
-    };
 }
 
 checked_text! {

@@ -224,6 +224,45 @@ macro_rules! words {
 }
 pub(crate) use words;
 
+/// Declares a text that must have some form: what it is, an example, and how it is told.
+macro_rules! checked_text {
+    ($(#[$doc:meta])* $Name:ident, $what:literal, $example:literal, $is:expr) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq)]
+        pub struct $Name(String);
+
+        impl $Name {
+            /// The text.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl $crate::config::read::FromNode for $Name {
+            fn read(
+                node: &$crate::config::tree::Node,
+                _path: &str,
+                cx: &mut $crate::config::read::Context<'_>,
+            ) -> Option<Self> {
+                let text = cx.text(node, concat!($what, " in quotes"), $example)?;
+                let is: fn(&str) -> bool = $is;
+                if is(text) {
+                    return Some(Self(text.to_owned()));
+                }
+                cx.fault(
+                    $crate::config::fault::FaultKind::BadValue,
+                    node,
+                    format!("{text:?} is not {}", $what),
+                    concat!("write for example ", $example),
+                );
+                None
+            }
+        }
+    };
+}
+pub(crate) use checked_text;
+
 /// A filter of log lines, as `tracing` reads it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogFilter(String);

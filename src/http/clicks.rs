@@ -184,8 +184,9 @@ fn mint(state: &HttpState, tenant: &TenantId) -> VisitId {
 
 fn tenant_of(state: &HttpState, tenant: &str) -> Result<(TenantId, TenantHttp), Problem> {
     let tenant = TenantId::new(tenant).map_err(|_| Problem::not_found())?;
-    let tenants = state.tenants.load();
-    let entry = tenants
+    let settings = state.settings.load();
+    let entry = settings
+        .tenants
         .get(&tenant)
         .cloned()
         .ok_or_else(Problem::not_found)?;

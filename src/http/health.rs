@@ -42,7 +42,13 @@ pub(super) async fn readyz(State(state): State<HttpState>) -> Response {
                 health.is_running || health.parked.is_some() || health.restarts > 0
             })
         };
-        if let Some(id) = state.tenants.load().keys().find(|id| !is_started(id)) {
+        if let Some(id) = state
+            .settings
+            .load()
+            .tenants
+            .keys()
+            .find(|id| !is_started(id))
+        {
             return unready(&format!("the actors of tenant {id} are not started yet"));
         }
         state.was_ready.store(true, Ordering::Relaxed);
@@ -65,6 +71,7 @@ pub(super) async fn healthz(State(state): State<HttpState>) -> Response {
         .tenants
         .values()
         .any(|view| !view.troubles.is_empty() || view.rows.is_err());
+    let has_trouble = has_trouble || snapshot.housekeeper.trouble.is_some();
     let status = match (is_down, has_trouble) {
         (true, _) => "down",
         (false, true) => "degraded",
@@ -85,6 +92,7 @@ pub(super) async fn healthz(State(state): State<HttpState>) -> Response {
         "actors": if snapshot.is_alive { "alive" } else { "ended" },
         "paused": held(daemon_paused(&snapshot)),
         "pause_file": snapshot.is_pause_file_there,
+        "housekeeper": housekeeper_json(&snapshot.housekeeper),
         "tenants": tenants,
     });
     let code = if is_down {
@@ -179,6 +187,16 @@ fn store_json(snapshot: &Snapshot) -> Value {
         }),
         Err(trouble) => json!({ "state": "unavailable", "trouble": trouble }),
     }
+}
+
+fn housekeeper_json(health: &StageHealth) -> Value {
+    json!({
+        "last_success": time_json(health.last_success),
+        "restarts": health.restarts,
+        "is_down": health.is_down,
+        "trouble": health.trouble,
+        "trouble_since": time_json(health.trouble_since),
+    })
 }
 
 fn tenant_json(snapshot: &Snapshot, view: &TenantView) -> Value {

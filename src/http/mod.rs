@@ -24,7 +24,9 @@ use tracing::Span;
 
 pub use error::Problem;
 pub use keyed_hash::KeyedHasher;
-pub use state::{GateProbe, GateRoom, HttpParts, HttpState, PauseFileProbe, TenantHttp, Tree};
+pub use state::{
+    GateProbe, GateRoom, HttpParts, HttpSettings, HttpState, PauseFileProbe, TenantHttp, Tree,
+};
 
 /// The longest a request may take, its body's arrival included.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::HttpState;
 use super::state::{GateRoom, TenantHttp};
-use crate::actors::handle::TenantHealth;
+use crate::actors::handle::{StageHealth, TenantHealth};
 use crate::domain::change::ChangeState;
 use crate::domain::ids::TenantId;
 use crate::domain::time::{self, SignedDuration, Timestamp};
@@ -36,6 +36,8 @@ pub(super) struct Snapshot {
     pub(super) is_alive: bool,
     /// Whether the emergency file is there.
     pub(super) is_pause_file_there: bool,
+    /// What the one says that keeps the house.
+    pub(super) housekeeper: StageHealth,
     /// Each tenant.
     pub(super) tenants: BTreeMap<TenantId, TenantView>,
 }
@@ -94,7 +96,8 @@ async fn gather(state: &HttpState, stopped_since: &mut BTreeMap<TenantId, Timest
     let now = state.clock.now();
     let store = state.store.store_status().await;
     let board = state.tree.health();
-    let entries = state.tenants.load_full();
+    let settings = state.settings.load_full();
+    let entries = &settings.tenants;
     stopped_since.retain(|id, _| {
         entries.contains_key(id) && !board.get(id).is_some_and(|health| health.is_running)
     });
@@ -119,6 +122,7 @@ async fn gather(state: &HttpState, stopped_since: &mut BTreeMap<TenantId, Timest
         store: store.map_err(|error| error.to_string()),
         is_alive: state.tree.is_alive(),
         is_pause_file_there: (state.pause_file)(),
+        housekeeper: state.tree.housekeeper(),
         tenants,
     }
 }

@@ -9,7 +9,7 @@ use secrecy::SecretString;
 
 use super::KeyedHasher;
 use super::snapshot::Memory;
-use crate::actors::handle::{Handle, TenantHealth};
+use crate::actors::handle::{Handle, StageHealth, TenantHealth};
 use crate::clock::Clock;
 use crate::domain::ids::{AdAccountId, PortalId, TenantId};
 use crate::domain::time::{SignedDuration, Timestamp};
@@ -24,6 +24,9 @@ pub trait Tree: Send + Sync {
     /// The health of every tenant that was started.
     fn health(&self) -> BTreeMap<TenantId, TenantHealth>;
 
+    /// The health of the one that keeps the house.
+    fn housekeeper(&self) -> StageHealth;
+
     /// Whether the root of the tree is alive.
     fn is_alive(&self) -> bool;
 }
@@ -37,9 +40,24 @@ impl Tree for Handle {
         Self::health(self)
     }
 
+    fn housekeeper(&self) -> StageHealth {
+        Self::housekeeper(self)
+    }
+
     fn is_alive(&self) -> bool {
         Self::is_alive(self)
     }
+}
+
+/// What HTTP needs to know of the configuration; replaced as a whole when that is read anew.
+#[derive(Debug, Clone, Default)]
+pub struct HttpSettings {
+    /// The tenants.
+    pub tenants: BTreeMap<TenantId, TenantHttp>,
+    /// The address that HubSpot calls and signs.
+    pub public_url: Option<String>,
+    /// The secret that signs webhooks of tenants without an app of their own.
+    pub client_secret: Option<SecretString>,
 }
 
 /// What HTTP needs to know of a tenant.
@@ -60,7 +78,7 @@ pub struct TenantHttp {
 }
 
 /// How much room the gate to Meta has, as health shows it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct GateRoom {
     /// Percent used of the closest limit.
     pub used_percent: f64,
@@ -84,14 +102,10 @@ pub struct HttpParts {
     pub clock: Arc<dyn Clock>,
     /// The actors.
     pub tree: Arc<dyn Tree>,
-    /// The tenants, replaced as a whole when the configuration is read anew.
-    pub tenants: Arc<ArcSwap<BTreeMap<TenantId, TenantHttp>>>,
+    /// The settings in force.
+    pub settings: Arc<ArcSwap<HttpSettings>>,
     /// The key of all keyed hashes.
     pub hash_key: SecretString,
-    /// The address that HubSpot calls and signs.
-    pub public_url: Option<String>,
-    /// The secret that signs webhooks of tenants without an app of their own.
-    pub client_secret: Option<SecretString>,
     /// Asks the gate.
     pub gate: GateProbe,
     /// Looks for the emergency file.
@@ -109,10 +123,8 @@ pub struct Inner {
     pub(super) store: Arc<dyn Store>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) tree: Arc<dyn Tree>,
-    pub(super) tenants: Arc<ArcSwap<BTreeMap<TenantId, TenantHttp>>>,
+    pub(super) settings: Arc<ArcSwap<HttpSettings>>,
     pub(super) hasher: KeyedHasher,
-    pub(super) public_url: Option<String>,
-    pub(super) client_secret: Option<SecretString>,
     pub(super) gate: GateProbe,
     pub(super) pause_file: PauseFileProbe,
     pub(super) metrics: &'static Metrics,
@@ -132,10 +144,8 @@ impl HttpState {
             store: parts.store,
             clock: parts.clock,
             tree: parts.tree,
-            tenants: parts.tenants,
+            settings: parts.settings,
             hasher: KeyedHasher::new(parts.hash_key),
-            public_url: parts.public_url,
-            client_secret: parts.client_secret,
             gate: parts.gate,
             pause_file: parts.pause_file,
             metrics: parts.metrics,

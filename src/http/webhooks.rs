@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 
 use super::state::TenantHttp;
-use super::{HttpState, Problem};
+use super::{HttpSettings, HttpState, Problem};
 use crate::domain::ids::{PortalId, TenantId};
 use crate::domain::time;
 use crate::store::inbox::{Appended, Delivery};
@@ -37,13 +37,13 @@ pub(super) async fn for_tenant(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<StatusCode, Problem> {
-    let request = Request::new(&state, &uri, &headers, &body);
-    let tenants = state.tenants.load();
+    let settings = state.settings.load();
+    let request = Request::new(&state, &settings, &uri, &headers, &body);
     let found = TenantId::new(&tenant).ok();
-    let Some((tenant, entry)) = found.and_then(|id| tenants.get_key_value(&id)) else {
+    let Some((tenant, entry)) = found.and_then(|id| settings.tenants.get_key_value(&id)) else {
         return Err(request.check_as_nobody());
     };
-    request.check(secret_of(&state, entry))?;
+    request.check(secret_of(&settings, entry))?;
     match addressed(&body) {
         Addressed::Nobody => {}
         Addressed::One(portal) if Some(portal) == entry.portal => {}
@@ -60,23 +60,23 @@ pub(super) async fn for_portal(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<StatusCode, Problem> {
-    let request = Request::new(&state, &uri, &headers, &body);
-    let tenants = state.tenants.load();
+    let settings = state.settings.load();
+    let tenants = &settings.tenants;
+    let request = Request::new(&state, &settings, &uri, &headers, &body);
     match addressed(&body) {
         Addressed::One(portal) => {
-            let Some((tenant, entry)) = by_portal(&tenants, portal) else {
+            let Some((tenant, entry)) = by_portal(tenants, portal) else {
                 return Err(request.check_as_nobody());
             };
-            request.check(secret_of(&state, entry))?;
+            request.check(secret_of(&settings, entry))?;
             request.keep(tenant, &body).await?;
         }
         Addressed::Nobody => {
             // Nothing names a tenant; where there is but one, it is that one's to quarantine.
             let mut connected = tenants.iter().filter(|(_, entry)| entry.portal.is_some());
             let only = connected.next().filter(|_| connected.next().is_none());
-            request.check(only.map_or(state.client_secret.as_ref(), |(_, entry)| {
-                secret_of(&state, entry)
-            }))?;
+            let shared = settings.client_secret.as_ref();
+            request.check(only.map_or(shared, |(_, entry)| secret_of(&settings, entry)))?;
             let (tenant, _) = only.ok_or_else(|| {
                 count("unreadable");
                 Problem::new(StatusCode::BAD_REQUEST, "no event names its portalId")
@@ -84,11 +84,11 @@ pub(super) async fn for_portal(
             request.keep(tenant, &body).await?;
         }
         Addressed::Several(parts) => {
-            request.check(state.client_secret.as_ref())?;
+            request.check(settings.client_secret.as_ref())?;
             // A tenant with an app of its own is not spoken to by the shared one.
             let known: Vec<_> = parts
                 .iter()
-                .filter_map(|(portal, events)| Some((by_portal(&tenants, *portal)?, events)))
+                .filter_map(|(portal, events)| Some((by_portal(tenants, *portal)?, events)))
                 .filter(|((_, entry), _)| entry.client_secret.is_none())
                 .collect();
             if known.is_empty() {
@@ -108,11 +108,11 @@ fn by_portal(tenants: &Tenants, portal: PortalId) -> Option<(&TenantId, &TenantH
         .find(|(_, entry)| entry.portal == Some(portal))
 }
 
-fn secret_of<'a>(state: &'a HttpState, entry: &'a TenantHttp) -> Option<&'a SecretString> {
+fn secret_of<'a>(settings: &'a HttpSettings, entry: &'a TenantHttp) -> Option<&'a SecretString> {
     entry
         .client_secret
         .as_ref()
-        .or(state.client_secret.as_ref())
+        .or(settings.client_secret.as_ref())
 }
 
 fn refused() -> Problem {
@@ -138,6 +138,7 @@ fn count(outcome: &'static str) {
 /// One request, from its arrival to its acknowledgement.
 struct Request<'a> {
     state: &'a HttpState,
+    settings: &'a HttpSettings,
     path: &'a str,
     headers: &'a HeaderMap,
     body: &'a [u8],
@@ -145,9 +146,16 @@ struct Request<'a> {
 }
 
 impl<'a> Request<'a> {
-    fn new(state: &'a HttpState, uri: &'a Uri, headers: &'a HeaderMap, body: &'a [u8]) -> Self {
+    fn new(
+        state: &'a HttpState,
+        settings: &'a HttpSettings,
+        uri: &'a Uri,
+        headers: &'a HeaderMap,
+        body: &'a [u8],
+    ) -> Self {
         Self {
             state,
+            settings,
             path: uri
                 .path_and_query()
                 .map_or(uri.path(), |path| path.as_str()),
@@ -168,7 +176,7 @@ impl<'a> Request<'a> {
             let detail = format!("webhooks cannot be checked here: set {key}");
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry_after(300)
         };
-        let public = self.state.public_url.as_deref();
+        let public = self.settings.public_url.as_deref();
         let public = public.ok_or_else(|| unready("daemon.public_url"))?;
         let secret = secret.ok_or_else(|| unready("hubspot.client_secret"))?;
         let header = |name: &str| {
@@ -198,11 +206,11 @@ impl<'a> Request<'a> {
     /// What a caller is told who calls a tenant that is not there: only one who holds the shared
     /// secret may learn that it is not.
     fn check_as_nobody(&self) -> Problem {
-        if self.state.client_secret.is_none() {
+        if self.settings.client_secret.is_none() {
             count("bad_signature");
             return refused();
         }
-        match self.check(self.state.client_secret.as_ref()) {
+        match self.check(self.settings.client_secret.as_ref()) {
             Ok(()) => foreign(),
             Err(problem) => problem,
         }

@@ -22,7 +22,8 @@ pub struct RunRecord {
     pub policy: String,
     /// The policy's version.
     pub version: String,
-    /// All inputs, as JSON: with seed and version they give the same decisions bit for bit.
+    /// All inputs, as JSON: with seed and version they give the same decisions bit for bit. Empty
+    /// when they were forgotten.
     pub inputs_json: String,
     /// Flags of the run, such as `cap_unreachable`.
     pub flags: Vec<String>,

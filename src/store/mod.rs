@@ -19,6 +19,7 @@ pub mod inbox;
 pub mod insights;
 pub mod jobs;
 pub mod models;
+pub mod privacy;
 pub mod revenue;
 pub mod sqlite;
 pub mod status;
@@ -42,6 +43,7 @@ pub trait Store:
     + insights::InsightStore
     + jobs::JobStore
     + models::ModelStore
+    + privacy::RetentionStore
     + revenue::RevenueStore
     + status::StatusStore
     + tenants::TenantStore
@@ -63,6 +65,7 @@ impl<T> Store for T where
         + insights::InsightStore
         + jobs::JobStore
         + models::ModelStore
+        + privacy::RetentionStore
         + revenue::RevenueStore
         + status::StatusStore
         + tenants::TenantStore

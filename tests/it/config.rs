@@ -2,13 +2,15 @@
 
 use std::path::Path;
 
-use roasd::cli::Exit;
 use roasd::cli::check::{self, CheckArgs};
-use roasd::config::{Config, ConfigFaults, Environment, FaultKind, Mode, SHIPPED};
+use roasd::cli::{Exit, run};
+use roasd::config::{Config, ConfigFaults, Default, Environment, FaultKind, Key, Mode, SHIPPED};
+use roasd::daemon::Parts;
 use roasd::domain::autonomy::{ActionKind, Autonomy};
 use roasd::domain::ids::TenantId;
 use roasd::domain::money::{Currency, Money};
 use roasd::domain::time::{hours, seconds};
+use secrecy::ExposeSecret as _;
 
 const TOKEN: &str = "EAAB-very-secret";
 
@@ -570,6 +572,42 @@ fn settings_that_cannot_hold_together_are_refused() {
 }
 
 #[test]
+fn a_tier_is_an_apps_and_an_app_has_one() {
+    use FaultKind::Conflict;
+    let start = "meta = { ad_account = \"2\"";
+    let meta = |more: &str| {
+        format!("meta = {{ ad_account = '2', access_token = {{ env = 'META_TOKEN' }}, {more} }}")
+    };
+    let key = "tenants.shop.meta.access_tier";
+    check(
+        start,
+        &meta("access_tier = 'standard'"),
+        Conflict,
+        key,
+        &["no app of its own"],
+    );
+    let own = "app_id = '7', app_secret = { env = 'META_TOKEN' }, access_tier";
+    let two = VALID
+        .replace(
+            "meta = { ad_account = \"act_1\", access_token = { env = \"META_TOKEN\" } }",
+            &meta(&format!("{own} = 'development'")).replace("'2'", "'1'"),
+        )
+        .replace(
+            "meta = { ad_account = \"2\", access_token = { env = \"META_TOKEN\" } }",
+            &meta(&format!("{own} = 'standard'")),
+        );
+    let found = faults(&two);
+    let fault = found.iter().next().unwrap();
+    assert_eq!((found.len(), fault.kind, &*fault.key), (1, Conflict, key));
+    let first = "7 is development by tenants.ptd_fitness.meta.access_tier";
+    assert!(fault.problem.contains(first), "{found}");
+    let one = two.replace("'standard'", "'development'");
+    assert!(Config::from_text("c", &one, &environment()).is_ok());
+    let text = format!("[meta]\napp_id = '7'\naccess_tier = 'standard'\n{one}");
+    assert_eq!(faults(&text).len(), 2, "{}", faults(&text));
+}
+
+#[test]
 fn a_stage_of_the_crm_belongs_to_one_stage_and_one_is_the_sale() {
     use FaultKind::{BadValue, Conflict, Missing};
     let key = "tenants.ptd_fitness.stages";
@@ -810,8 +848,155 @@ fn the_shipped_file_is_the_defaults() {
     }
 }
 
+/// A configuration in which every key can be changed alone: a rehearsal, a tenant with all there is,
+/// and one whose stages are a template's.
+const CHANGEABLE: &str = r#"
+[clock]
+epoch = "2026-02-01T00:00:00Z"
+anchor = 1780000000
+[meta]
+base_url = "http://127.0.0.1:1"
+[hubspot]
+base_url = "http://127.0.0.1:2"
+[tenants.acme]
+name = "Acme"
+currency = "USD"
+meta = { ad_account = "act_1", access_token = { env = "META_TOKEN" } }
+hubspot = { portal_id = 1, access_token = { env = "HUBSPOT_TOKEN" } }
+budget = { daily_cap = "700.00" }
+[tenants.acme.stages]
+lead = { value = "0", confidence = 0.10 }
+closed_won = { value = "15000.00", confidence = 1 }
+[tenants.bare]
+name = "Bare"
+currency = "USD"
+template = "b2b_saas"
+meta = { ad_account = "act_3", access_token = { env = "META_TOKEN" } }
+hubspot = { portal_id = 3, access_token = { env = "HUBSPOT_TOKEN" } }
+budget = { daily_cap = "50.00" }
+"#;
+
+/// A valid value of a key that is neither its default nor what [`CHANGEABLE`] says.
+fn other_value(path: &str, key: &Key) -> String {
+    let stated = match (path, key.default) {
+        ("daemon.listen", _) => "127.0.0.1:1",
+        ("daemon.data_dir", _) => "/elsewhere",
+        ("daemon.log", _) => "debug",
+        ("daemon.log_format", _) => "json",
+        ("privacy.hash_key", _) => "0123456789abcdef",
+        ("meta.base_url" | "hubspot.base_url", _) => "http://127.0.0.1:9",
+        ("meta.api_version" | "tenants.<id>.meta.api_version", _) => "v99.0",
+        ("meta.access_tier", _) => "standard",
+        ("hubspot.api_version", _) => "2027-03",
+        ("tenants.<id>.autonomy", _) => "auto",
+        ("tenants.<id>.mode", _) => "direct",
+        ("tenants.<id>.currency", _) => "EUR",
+        ("tenants.<id>.click_origins", _) => r#"["https://acme.example"]"#,
+        ("tenants.<id>.fx", _) => r#"{ EUR = "1.08" }"#,
+        ("tenants.<id>.rules.sales_cycle_days", _) => "7.5", // the example is the mode's own
+        ("tenants.<id>.rules.kill_rule", _) => "raw",
+        ("tenants.<id>.rules.ignorance_zone.join", _) => "and",
+        ("tenants.<id>.hubspot.pipelines", _) => r#"["gym"]"#,
+        (path, Default::Text(_)) if path.ends_with("_property") => "other_property",
+        (path, _) if path.ends_with("_secret") || path.ends_with("_token") => "another-secret",
+        (_, Default::Text(text) | Default::Optional(text) | Default::Required(text)) => text,
+        (_, Default::Table) => panic!("{path} is a table"),
+    };
+    let Default::Text(default) = key.default else {
+        // An example differs from what is not stated, or from what is stated here.
+        return stated.trim_matches('"').to_owned();
+    };
+    if stated != default {
+        return stated.to_owned();
+    }
+    let text = stated.trim_matches('"');
+    if let Ok(is_on) = text.parse::<bool>() {
+        return (!is_on).to_string();
+    }
+    // A number a little larger, of whatever unit; of a range its longer end.
+    let (head, tail) = text.rsplit_once("..").unwrap_or(("", text));
+    let digits = tail.find(|c: char| c != '.' && !c.is_ascii_digit());
+    let (number, unit) = tail.split_at(digits.unwrap_or(tail.len()));
+    let larger = match number.parse::<u64>() {
+        Ok(whole) => (whole + 1).to_string(),
+        Err(_) => {
+            let decimal: f64 = number
+                .parse()
+                .unwrap_or_else(|_| panic!("no other value is known for {path}"));
+            format!("{:.3}", decimal + if decimal < 1.0 { 0.01 } else { 1.0 })
+        }
+    };
+    let larger = if unit.is_empty() && number.contains(".0") && stated.starts_with('"') {
+        format!("{:.2}", larger.parse::<f64>().unwrap()) // money
+    } else {
+        larger
+    };
+    let dots = if head.is_empty() { "" } else { ".." };
+    format!("{head}{dots}{larger}{unit}")
+}
+
+/// All that the parts of roasd are given, in words, secrets included.
+fn given(config: &Config) -> String {
+    let parts = Parts::of(config).unwrap();
+    let mut secrets = vec![&parts.database_url];
+    secrets.extend(parts.hash_key.iter().chain(&parts.http.client_secret));
+    for http in parts.http.tenants.values() {
+        secrets.extend(&http.client_secret);
+    }
+    for tenant in parts.tenants.values() {
+        secrets.push(&tenant.meta.token);
+        secrets.extend(&tenant.meta.app_secret);
+        secrets.extend(tenant.hubspot.iter().map(|hubspot| &hubspot.token));
+    }
+    let secrets: Vec<&str> = secrets.iter().map(|s| s.expose_secret()).collect();
+    let (clock, logs) = (run::clock_of(config), run::log_options(config));
+    format!("{parts:?} {secrets:?} {clock:?} {logs:?}")
+}
+
+/// A key that is read and then goes nowhere is a promise broken in silence: a change of any key is
+/// seen by one of the parts.
+#[test]
+fn every_key_reaches_a_part() {
+    for (path, key) in roasd::config::reference::all_keys() {
+        let tenant = if path == "tenants.<id>.template" {
+            "bare"
+        } else {
+            "acme"
+        };
+        let stated = path.replace("<id>", tenant).replace("<stage>", "lead");
+        let variable = |path: &str| format!("ROASD__{}", path.replace('.', "__").to_uppercase());
+        let mut variables = vec![
+            ("META_TOKEN".to_owned(), TOKEN.to_owned()),
+            ("HUBSPOT_TOKEN".to_owned(), "pat-secret".to_owned()),
+        ];
+        // An app of a tenant's own is whole, before and after.
+        if path.starts_with("tenants.<id>.meta.app_") || path == "tenants.<id>.meta.access_tier" {
+            for (name, value) in [("app_id", "1"), ("app_secret", "own")] {
+                let name = variable(&format!("tenants.acme.meta.{name}"));
+                variables.push((name, value.to_owned()));
+            }
+        }
+        let read = |variables: &[(String, String)]| {
+            let environment: Environment = variables.iter().cloned().collect();
+            Config::from_text("config.toml", CHANGEABLE, &environment)
+                .unwrap_or_else(|faults| panic!("{path}: {faults}"))
+        };
+        let before = read(&variables);
+        variables.push((variable(&stated), other_value(&path, &key)));
+        let after = read(&variables);
+        assert!(before != after, "{path} was not changed");
+        // What a stage means is for people, and the command that shows it to them.
+        if path.ends_with(".description") {
+            let told = check::report(&before) != check::report(&after);
+            assert!(told, "nobody is told {path}");
+        } else {
+            assert!(given(&before) != given(&after), "no part is given {path}");
+        }
+    }
+}
+
 /// Runs the command on a file; what it printed to out and err, and how it ended.
-async fn run(text: &str, json: bool) -> (String, String, Exit) {
+async fn run_check(text: &str, json: bool) -> (String, String, Exit) {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("config.toml");
     std::fs::write(&file, text).unwrap();
@@ -832,7 +1017,7 @@ async fn run(text: &str, json: bool) -> (String, String, Exit) {
 
 #[tokio::test]
 async fn check_prints_the_tenants_or_the_faults() {
-    let (out, err, exit) = run(VALID, false).await;
+    let (out, err, exit) = run_check(VALID, false).await;
     assert_eq!((exit, err.as_str()), (Exit::Done, ""));
     for word in [
         "2 tenants",
@@ -849,18 +1034,18 @@ async fn check_prints_the_tenants_or_the_faults() {
     }
     assert!(!out.contains(TOKEN));
 
-    let (out, _, exit) = run(VALID, true).await;
+    let (out, _, exit) = run_check(VALID, true).await;
     let json: serde_json::Value = serde_json::from_str(&out).unwrap();
     assert_eq!(exit, Exit::Done);
     assert_eq!(json["valid"], true);
     assert_eq!(json["tenants"][0]["daily_cap"], "500.00 USD");
     assert_eq!(json["tenants"][1]["portal_id"], serde_json::Value::Null);
 
-    let (out, err, exit) = run("[daemon]\nlsiten = 'x'\n", false).await;
+    let (out, err, exit) = run_check("[daemon]\nlsiten = 'x'\n", false).await;
     assert_eq!((exit, out.as_str()), (Exit::Usage, ""));
     assert!(err.contains("config.toml:2:1: daemon.lsiten: "), "{err}");
 
-    let (out, _, exit) = run("[daemon]\nlsiten = 'x'\n", true).await;
+    let (out, _, exit) = run_check("[daemon]\nlsiten = 'x'\n", true).await;
     let json: serde_json::Value = serde_json::from_str(&out).unwrap();
     assert_eq!(exit, Exit::Usage);
     assert_eq!(json["faults"][0]["line"], 2);

@@ -16,7 +16,9 @@ use roasd::clock::{Clock, SteppedClock};
 use roasd::domain::ids::{AdAccountId, PortalId, TenantId, VisitId};
 use roasd::domain::time::{self, Timestamp};
 use roasd::domain::visit::Visit;
-use roasd::http::{self, GateRoom, HttpParts, HttpState, KeyedHasher, TenantHttp, Tree};
+use roasd::http::{
+    self, GateRoom, HttpParts, HttpSettings, HttpState, KeyedHasher, TenantHttp, Tree,
+};
 use roasd::store::Store;
 use roasd::store::inbox::{ClaimedDelivery, Delivery};
 use roasd::store::tenants::Held;
@@ -38,6 +40,7 @@ const BODY: &str = r#"[{"eventId":3816279340,"subscriptionId":25,"portalId":33,"
 struct FakeTree {
     nudges: Mutex<Vec<String>>,
     health: Mutex<BTreeMap<TenantId, TenantHealth>>,
+    housekeeper: Mutex<StageHealth>,
     has_ended: AtomicBool,
 }
 
@@ -48,6 +51,10 @@ impl Tree for FakeTree {
 
     fn health(&self) -> BTreeMap<TenantId, TenantHealth> {
         self.health.lock().unwrap().clone()
+    }
+
+    fn housekeeper(&self) -> StageHealth {
+        self.housekeeper.lock().unwrap().clone()
     }
 
     fn is_alive(&self) -> bool {
@@ -79,6 +86,7 @@ struct World {
     store: Arc<dyn Store>,
     clock: SteppedClock,
     tree: Arc<FakeTree>,
+    settings: Arc<ArcSwap<HttpSettings>>,
     pause_file: Arc<AtomicBool>,
     client: reqwest::Client,
     address: SocketAddr,
@@ -160,14 +168,17 @@ impl World {
             tree.health.lock().unwrap().insert(id.clone(), running());
         }
         let pause_file = Arc::new(AtomicBool::new(false));
+        let settings = Arc::new(ArcSwap::from_pointee(HttpSettings {
+            tenants,
+            public_url: setup.public_url.map(str::to_owned),
+            client_secret: setup.shared_secret.map(SecretString::from),
+        }));
         let state = HttpState::new(HttpParts {
             store: store.clone(),
             clock: Arc::new(clock.clone()),
             tree: tree.clone(),
-            tenants: Arc::new(ArcSwap::from_pointee(tenants)),
+            settings: settings.clone(),
             hash_key: HASH_KEY.to_owned().into(),
-            public_url: setup.public_url.map(str::to_owned),
-            client_secret: setup.shared_secret.map(SecretString::from),
             gate: Arc::new(|_| GateRoom {
                 used_percent: 25.0,
                 tier: "standard",
@@ -191,6 +202,7 @@ impl World {
             store,
             clock,
             tree,
+            settings,
             pause_file,
             client,
             address,
@@ -567,6 +579,27 @@ async fn a_missing_setting_is_named() {
     .await;
 }
 
+#[tokio::test]
+async fn settings_that_are_read_anew_are_in_force_at_once() {
+    let world = World::new().await;
+    let body = json!([event(33, 1, 0)]).to_string();
+    let path = "/webhooks/hubspot/gym";
+    let status = async |secret| world.deliver(path, &body, secret).await.status;
+    assert_eq!(status("the new secret").await, 401);
+    let mut settings = HttpSettings::clone(&world.settings.load());
+    settings.client_secret = Some("the new secret".into());
+    world.settings.store(Arc::new(settings.clone()));
+    assert_eq!(status(SECRET).await, 401);
+    assert_eq!(status("the new secret").await, 204);
+    settings.public_url = Some("https://elsewhere.example.com".to_owned());
+    world.settings.store(Arc::new(settings));
+    assert_eq!(
+        status("the new secret").await,
+        401,
+        "another address is signed"
+    );
+}
+
 /// Announces a body of that length and sends none of it, so that no answer is lost in a reset.
 async fn announce(world: &World, path: &str, length: usize) -> String {
     let mut stream = tokio::net::TcpStream::connect(world.address).await.unwrap();
@@ -897,6 +930,27 @@ async fn a_pause_of_all_and_the_emergency_file_show() {
     assert_eq!(health["paused"]["reason"], "fire");
     assert_eq!(health["tenants"]["spa"]["state"], "paused");
     assert_eq!(health["status"], "ok", "paused is not broken");
+}
+
+#[tokio::test]
+async fn a_house_that_is_not_kept_shows_and_stops_nobody() {
+    let world = World::new().await;
+    let since = world.clock.now();
+    *world.tree.housekeeper.lock().unwrap() = StageHealth {
+        trouble: Some("the disk is full".into()),
+        trouble_since: Some(since),
+        restarts: 2,
+        is_down: true,
+        ..StageHealth::default()
+    };
+    world.clock.advance(time::days(3)).await;
+    let answer = world.get("/healthz").await;
+    assert_eq!(answer.status, 200, "tenants go on: {}", answer.text);
+    let health = answer.json();
+    assert_eq!(health["status"], "degraded");
+    let told = json!({"last_success": null, "restarts": 2, "is_down": true,
+        "trouble": "the disk is full", "trouble_since": since.to_string()});
+    assert_eq!(health["housekeeper"], told);
 }
 
 /// Breaks the gym in one way and asserts that health says so, and after the grace by its status.

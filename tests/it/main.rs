@@ -8,6 +8,7 @@ mod check_online;
 mod cli_store;
 mod config;
 mod demo_runs;
+mod housekeeper;
 mod http_api;
 mod layers;
 mod run_service;

@@ -10,6 +10,7 @@ mod inbox;
 mod insights;
 mod isolation;
 mod rest;
+mod retention;
 mod revenue;
 mod visits;
 
@@ -273,6 +274,13 @@ suite! {
         nul_characters_are_left_out,
         counts_and_status_answer,
         a_closed_store_is_unavailable;
+    retention:
+        what_is_older_is_forgotten_and_no_more,
+        the_oldest_go_first_and_no_more_than_asked,
+        deliveries_that_need_somebody_stay,
+        daily_figures_stay,
+        a_decision_stays_without_its_inputs,
+        the_last_run_stays_known;
     isolation:
         nothing_of_one_tenant_is_read_for_another;
 }

@@ -15,7 +15,7 @@ use crate::cli::Exit;
 use crate::cli::table::TextTable;
 use crate::clock::Clock;
 use crate::config::{Config, Tenant};
-use crate::daemon::{self, Vendors};
+use crate::daemon::{self, Parts, Vendors};
 use crate::domain::deal::{PipelineStage, StageValue};
 use crate::domain::ids::{PipelineId, StageName};
 use crate::domain::money::Money;
@@ -93,18 +93,24 @@ pub async fn run(
     out: &mut (dyn Write + Send),
 ) -> anyhow::Result<Exit> {
     let clock = super::super::run::clock_of(config);
-    let gate = daemon::gate(config, &clock);
+    let parts = Parts::of(config)?;
     let http = crate::vendors::http_client(Duration::from_secs(10))?;
     let mut found = Vec::new();
     for tenant in config.tenants.values() {
         if only.is_some_and(|only| only != tenant.id.as_str()) {
             continue;
         }
+        let Some(of_tenant) = parts.tenants.get(&tenant.id) else {
+            continue;
+        };
+        // A gate of its own: the few questions are asked once, by hand.
+        let limits = parts.gates.get(&of_tenant.app).cloned().unwrap_or_default();
+        let gate = Arc::new(MetaGate::new(limits, clock.clone()));
         let asked = Asked {
             config,
             tenant,
-            stages: daemon::tenant_settings(config, tenant)?.stages,
-            vendors: daemon::vendors(config, tenant, &gate, &clock, &http)?,
+            stages: &of_tenant.settings.stages,
+            vendors: daemon::vendors(of_tenant, &gate, &clock, &http)?,
             gate: &gate,
             clock: &clock,
         };
@@ -202,7 +208,7 @@ fn point(what: &'static str, standing: Standing, found: String, remedy: String) 
 struct Asked<'a> {
     config: &'a Config,
     tenant: &'a Tenant,
-    stages: StageTable,
+    stages: &'a StageTable,
     vendors: Vendors,
     gate: &'a Arc<MetaGate>,
     clock: &'a Arc<dyn Clock>,

@@ -72,19 +72,22 @@ pub(super) fn fbclids(facts: &ContactFacts) -> Vec<String> {
 
 /// Layer one: an id that names the ad.
 ///
-/// Each contact has one voice: its strongest evidence of a click not later than the conversion.
+/// Each contact has one voice: its strongest evidence of a click within the window before the
+/// conversion.
 /// When contacts of one deal name different ads, the ad with most voices gets the credit, then
 /// the one with stronger evidence, then the earlier click, which is the one that brought the
 /// deal; the confidence falls to the share of voices. When nothing separates them there is no match.
 pub(super) fn url_param(
     conversion: &Conversion,
     candidates: &Candidates,
-    _: &AttributionRules,
+    rules: &AttributionRules,
 ) -> Answer {
+    let opens = conversion.click_window_opens(rules);
+    let counts = |at: Timestamp| opens <= at && at <= conversion.at;
     let mut foreign = None;
     let mut voices: Vec<Voice> = Vec::new();
     for contact in &conversion.contacts {
-        match voice(&contact.facts, conversion, candidates) {
+        match voice(&contact.facts, conversion, candidates, &counts) {
             Ok(Some(v)) => voices.push(v),
             Ok(None) => {}
             Err(ad) => foreign = Some(ad),
@@ -94,7 +97,7 @@ pub(super) fn url_param(
     if conversion.contacts.is_empty() {
         for visit in &conversion.form_visits {
             match credit_of(visit, candidates) {
-                Ok(Some(credit)) if visit.at <= conversion.at => {
+                Ok(Some(credit)) if counts(visit.at) => {
                     voices.push(of_visit(Evidence::ClickId, visit, credit));
                 }
                 Ok(_) => {}
@@ -103,16 +106,24 @@ pub(super) fn url_param(
         }
         let clicks = &candidates.by_fbclid;
         if voices.is_empty() {
-            voices.extend(by_fbclid(
-                &clicks.iter().collect::<Vec<_>>(),
-                conversion,
-                candidates,
-            ));
+            let clicks: Vec<&Visit> = clicks.iter().collect();
+            voices.extend(by_fbclid(&clicks, candidates, &counts));
         }
     }
     let Some(total) = (!voices.is_empty()).then_some(voices.len()) else {
+        let seen = conversion.form_visits.iter().chain(&candidates.by_fbclid);
+        let seen = seen.filter(|visit| visit.ad.ad.is_some());
+        let mut seen = seen
+            .map(|visit| visit.at)
+            .chain(candidates.leads.iter().map(|lead| lead.at));
         let reason = match foreign {
             Some(ad) => format!("the link names {ad}, which is no ad of this account"),
+            None if seen.any(|at| at < opens) => {
+                format!(
+                    "the click was before the window of {:#}",
+                    rules.click_window
+                )
+            }
             None => "no click id, lead id, known fbclid or ad id from before the conversion".into(),
         };
         return (missed(Method::UrlParam, 0.0, reason, Vec::new()), None);
@@ -180,13 +191,14 @@ fn voice(
     facts: &ContactFacts,
     conversion: &Conversion,
     candidates: &Candidates,
+    counts: &dyn Fn(Timestamp) -> bool,
 ) -> Result<Option<Voice>, AdId> {
     let mut foreign = None;
     if let Some(id) = facts.roasd_click_id.as_deref().map(str::trim) {
         let form = conversion
             .form_visits
             .iter()
-            .find(|visit| visit.id.as_str() == id && visit.at <= conversion.at);
+            .find(|visit| visit.id.as_str() == id && counts(visit.at));
         if let Some(visit) = form {
             match credit_of(visit, candidates) {
                 Ok(Some(credit)) => return Ok(Some(of_visit(Evidence::ClickId, visit, credit))),
@@ -198,7 +210,7 @@ fn voice(
     if let Some(id) = facts.meta_lead_id.as_deref().map(plain_lead_id) {
         // Meta's own word: no need to know the ad.
         let lead = candidates.leads.iter().find(|lead| lead.id == id);
-        if let Some(lead) = lead.filter(|lead| lead.at <= conversion.at) {
+        if let Some(lead) = lead.filter(|lead| counts(lead.at)) {
             return Ok(Some(Voice {
                 evidence: Evidence::LeadId,
                 credit: placed(lead.credit.clone(), candidates),
@@ -213,7 +225,7 @@ fn voice(
         .iter()
         .filter(|v| v.ad.fbclid.as_ref().is_some_and(|id| wanted.contains(id)))
         .collect();
-    if let Some(v) = by_fbclid(&clicks, conversion, candidates) {
+    if let Some(v) = by_fbclid(&clicks, candidates, counts) {
         return Ok(Some(v));
     }
     let from_url = facts.first_url.as_deref().map(AdParameters::from_url);
@@ -253,10 +265,14 @@ fn voice(
 
 /// The earliest click of an fbclid that names an ad. A forwarded link carries the fbclid on, so
 /// that one which was seen with two ads proves nothing.
-fn by_fbclid(clicks: &[&Visit], conversion: &Conversion, candidates: &Candidates) -> Option<Voice> {
+fn by_fbclid(
+    clicks: &[&Visit],
+    candidates: &Candidates,
+    counts: &dyn Fn(Timestamp) -> bool,
+) -> Option<Voice> {
     let mut named: Vec<(&Visit, Credit)> = clicks
         .iter()
-        .filter(|visit| visit.at <= conversion.at)
+        .filter(|visit| counts(visit.at))
         .filter_map(|visit| Some((*visit, credit_of(visit, candidates).ok()??)))
         .collect();
     named.sort_by(|a, b| (a.0.at, &a.0.id).cmp(&(b.0.at, &b.0.id)));

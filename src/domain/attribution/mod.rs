@@ -118,6 +118,12 @@ impl Conversion {
             .filter(|visit| visit.at <= self.at)
             .min_by(|a, b| (a.at, &a.id).cmp(&(b.at, &b.id)))
     }
+
+    /// When the window opens in which a click counts for layer one; it closes at [`Self::at`].
+    #[must_use]
+    pub fn click_window_opens(&self, rules: &AttributionRules) -> Timestamp {
+        time::sub(self.at, rules.click_window)
+    }
 }
 
 /// Where an ad is.
@@ -143,7 +149,7 @@ pub struct MetaLead {
 /// What the caller has found; see [`lookups`] and [`device_lookups`].
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Candidates {
-    /// Visits that carry one of the contacts' fbclids.
+    /// Visits that carry one of the contacts' fbclids, within [`AttributionRules::click_window`].
     pub by_fbclid: Vec<Visit>,
     /// Meta's leads with one of the contacts' lead ids.
     pub leads: Vec<MetaLead>,
@@ -173,6 +179,9 @@ pub struct AttributionRules {
     /// Whether layers two and three need the visitor's consent; 7 days of fingerprints without it
     /// is for jurisdictions that allow it.
     pub needs_consent: bool,
+    /// How old a click may be for its id to count. An ad id that stands in a contact's properties
+    /// has no time of its own and counts whenever it was written.
+    pub click_window: SignedDuration,
     /// How old a click may be for its fingerprint to count.
     pub fingerprint_window: SignedDuration,
     /// The most confidence a fingerprint gives.
@@ -195,6 +204,7 @@ impl Default for AttributionRules {
     fn default() -> Self {
         Self {
             needs_consent: true,
+            click_window: time::days(90),
             fingerprint_window: time::days(7),
             fingerprint_cap: 0.90,
             probabilistic_window: time::hours(24),

@@ -129,6 +129,57 @@ fn the_click_id_names_the_ad() {
 }
 
 #[test]
+fn a_click_before_its_window_names_no_ad() {
+    let rules = AttributionRules {
+        click_window: time::hours(10),
+        ..AttributionRules::default()
+    };
+    let credited = |c: &Conversion, found: &Candidates| {
+        let verdict = attribute(c, found, &rules, at(101));
+        let reason = verdict.attempts[0].reason.clone();
+        (verdict.attribution.map(|a| a.credit.ad.to_string()), reason)
+    };
+    // The edge itself is in the window, for every kind of click.
+    for (hours, is_in) in [(90, true), (89, false)] {
+        let ad = is_in.then(|| "5".to_owned());
+        let mut by_click_id = conversion();
+        by_click_id.form_visits = vec![visit("form", hours, Some("5"))];
+        let mut alone = by_click_id.clone();
+        alone.contacts.clear();
+        let mut by_lead = conversion();
+        by_lead.contacts = vec![contact("c1", |f| f.meta_lead_id = Some("900".into()))];
+        let mut by_fbclid = conversion();
+        by_fbclid.contacts = vec![contact("c1", |f| f.facebook_click_id = Some("AbC".into()))];
+        let mut found = nothing();
+        found.by_fbclid = vec![with_fbclid(visit("v", hours, Some("5")), "AbC")];
+        let mut leads = nothing();
+        leads.leads = vec![MetaLead {
+            id: "900".into(),
+            at: at(hours),
+            credit: Credit {
+                ad: AdId::new("5").unwrap(),
+                ad_set: None,
+                campaign: None,
+            },
+        }];
+        for (c, found) in [
+            (&by_click_id, &nothing()),
+            (&alone, &nothing()),
+            (&by_lead, &leads),
+            (&by_fbclid, &found),
+        ] {
+            let (got, reason) = credited(c, found);
+            assert_eq!(got, ad, "{hours}: {reason}");
+            assert_eq!(reason.contains("before the window of 10h"), !is_in);
+        }
+    }
+    // A link without a time of its own counts.
+    let mut c = conversion();
+    c.contacts = vec![contact("c1", |f| f.ad_id = Some("5".into()))];
+    assert_eq!(credited(&c, &nothing()).0.as_deref(), Some("5"));
+}
+
+#[test]
 fn stronger_evidence_goes_first() {
     let mut c = conversion();
     c.form_visits = vec![visit("form", 99, Some("1"))];

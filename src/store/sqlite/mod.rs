@@ -19,6 +19,7 @@ mod inbox;
 mod insights;
 mod jobs;
 mod models;
+mod privacy;
 mod revenue;
 mod schema;
 mod status;

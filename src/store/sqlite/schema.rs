@@ -15,14 +15,26 @@ const APPLICATION_ID: i64 = 1_919_902_067;
 
 const DOING: &str = "preparing the schema";
 
-fn migrator() -> Migrator {
-    Migrator::with_migrations(vec![Migration::new(
+/// The migrations, by number and name.
+const MIGRATIONS: [(i64, &str, &str); 2] = [
+    (
         1,
-        "init".into(),
-        MigrationType::Simple,
-        include_str!("../../../migrations/sqlite/0001_init.sql").into_sql_str(),
-        false,
-    )])
+        "init",
+        include_str!("../../../migrations/sqlite/0001_init.sql"),
+    ),
+    (
+        2,
+        "retention",
+        include_str!("../../../migrations/sqlite/0002_retention.sql"),
+    ),
+];
+
+fn migrator() -> Migrator {
+    let migrations = MIGRATIONS.into_iter().map(|(version, name, sql)| {
+        let sql = sql.into_sql_str();
+        Migration::new(version, name.into(), MigrationType::Simple, sql, false)
+    });
+    Migrator::with_migrations(migrations.collect())
 }
 
 /// The newest version this roasd knows.

@@ -80,6 +80,29 @@ async fn tell(
     Ok(())
 }
 
+impl SqliteStore {
+    /// Sets or ends one of a tenant's holds; the statement names its columns.
+    async fn set_hold(
+        &self,
+        doing: &'static str,
+        statement: &'static str,
+        tenant: &TenantId,
+        held: Option<&Held>,
+    ) -> Result<(), StoreError> {
+        let mut tx = self.write(doing).await?;
+        ensure_row(&mut tx, tenant).await?;
+        sqlx::query(statement)
+            .bind(tenant.as_str())
+            .bind(held.map(|held| clean(&held.by)))
+            .bind(held.map(|held| clean(&held.reason)))
+            .bind(held.map(|held| micros(held.since)))
+            .execute(&mut *tx)
+            .await
+            .map_err(fault(doing))?;
+        tx.commit().await.map_err(fault(doing))
+    }
+}
+
 #[async_trait]
 impl TenantStore for SqliteStore {
     async fn ensure_tenant(
@@ -199,21 +222,10 @@ impl TenantStore for SqliteStore {
     }
 
     async fn set_parked(&self, tenant: &TenantId, held: Option<&Held>) -> Result<(), StoreError> {
-        let doing = "parking a tenant";
-        let mut tx = self.write(doing).await?;
-        ensure_row(&mut tx, tenant).await?;
-        sqlx::query(
-            "update tenant_state set parked_by = $2, parked_reason = $3, parked_since = $4
-             where tenant = $1",
-        )
-        .bind(tenant.as_str())
-        .bind(held.map(|held| clean(&held.by)))
-        .bind(held.map(|held| clean(&held.reason)))
-        .bind(held.map(|held| micros(held.since)))
-        .execute(&mut *tx)
-        .await
-        .map_err(fault(doing))?;
-        tx.commit().await.map_err(fault(doing))
+        let statement = "update tenant_state
+             set parked_by = $2, parked_reason = $3, parked_since = $4 where tenant = $1";
+        self.set_hold("parking a tenant", statement, tenant, held)
+            .await
     }
 
     async fn set_suspended(
@@ -221,21 +233,10 @@ impl TenantStore for SqliteStore {
         tenant: &TenantId,
         held: Option<&Held>,
     ) -> Result<(), StoreError> {
-        let doing = "suspending a tenant";
-        let mut tx = self.write(doing).await?;
-        ensure_row(&mut tx, tenant).await?;
-        sqlx::query(
-            "update tenant_state set suspended_by = $2, suspended_reason = $3, suspended_since = $4
-             where tenant = $1",
-        )
-        .bind(tenant.as_str())
-        .bind(held.map(|held| clean(&held.by)))
-        .bind(held.map(|held| clean(&held.reason)))
-        .bind(held.map(|held| micros(held.since)))
-        .execute(&mut *tx)
-        .await
-        .map_err(fault(doing))?;
-        tx.commit().await.map_err(fault(doing))
+        let statement = "update tenant_state
+             set suspended_by = $2, suspended_reason = $3, suspended_since = $4 where tenant = $1";
+        self.set_hold("suspending a tenant", statement, tenant, held)
+            .await
     }
 
     async fn freeze(

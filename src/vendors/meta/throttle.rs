@@ -1,18 +1,21 @@
 //! The gate: every call to Meta, read or write, spends a [`Permit`], and only [`MetaGate::permit`]
-//! makes one. One gate per app, shared by all tenants of the process.
+//! makes one. One gate per app at Meta, shared by all tenants of the process that use this app.
 //!
 //! A call waits for tokens of its ad account's bucket and of the app's, each with a share for
 //! reads, for writes and for safety writes (pauses), then for its jitter. The buckets know the
-//! points that Meta publishes (read 1, write 3, over 300 s). Meta's limits by the hour depend on
-//! how many ads are active and on processor time, which only its usage headers know: as they
-//! climb, calls cost more, then reads are refused, then writes; safety writes never are. After a
-//! throttle nothing passes, since calls made while blocked lengthen the block.
+//! points that Meta publishes (read 1, write 3, over 300 s); beside them the app has a number of
+//! calls an hour, which is its owner's. Meta's own limits by the hour depend on how many ads are
+//! active and on processor time, which only its usage headers know: as they climb, calls cost more,
+//! then reads and ordinary writes are refused; safety writes never are. After a throttle nothing
+//! passes, since calls made while blocked lengthen the block.
 //! Source: Meta, "Rate limiting" (Marketing API).
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use arc_swap::ArcSwap;
 
 use super::usage::{Share, Usage};
 use crate::clock::{self, Clock};
@@ -29,14 +32,16 @@ const WRITE_POINTS: u32 = 3;
 const BURST_MAX: u32 = 150;
 /// The span over which Meta's account score decays.
 const SPAN: SignedDuration = time::seconds(300);
-/// Used percentages from which a call costs twice and four times, and from which reads and
-/// ordinary writes are refused.
-const DEAR: f64 = 50.0;
-const DEARER: f64 = 75.0;
-const NO_READS: f64 = 90.0;
-const NO_WRITES: f64 = 95.0;
+/// The span of the app's own limit.
+const HOUR: SignedDuration = time::hours(1);
+/// The part of an hour's calls that may be made at once: syncs begin together at the full hour.
+const HOUR_BURST: u32 = 4;
 /// Idle buckets are forgotten once in so many permits.
 const FORGET_EVERY: u32 = 4_096;
+/// What is told of a bucket that is empty.
+const ACCOUNT_SHARE: &str = "this account's share of calls is used up for now";
+const APP_SHARE: &str = "the app's share of calls is used up for now";
+const APP_HOUR: &str = "the app's calls of this hour (meta.limits.app_calls_per_hour) are used up";
 /// No cool-down is longer.
 const LONGEST: SignedDuration = time::hours(24);
 
@@ -72,9 +77,11 @@ pub struct Caller {
     pub tenant: TenantId,
 }
 
-/// The app's limits.
+/// The limits of one app.
 #[derive(Debug, Clone, PartialEq)]
 pub struct GateConfig {
+    /// The app's id, when it is not the installation's own app.
+    pub app: Option<String>,
     /// The access Meta granted; a header that tells of a lower one wins.
     pub tier: AccessTier,
     /// The part of the limits left to other software that uses the app, 0 to 0.9.
@@ -85,6 +92,15 @@ pub struct GateConfig {
     pub write_share: f64,
     /// How many times an account's limit the whole app may use. Meta publishes none.
     pub app_factor: u32,
+    /// Calls of the whole app in an hour. What remains beside the shares for reads and writes is
+    /// kept for safety writes here too.
+    pub app_calls_per_hour: u32,
+    /// From this percentage of a limit on, as Meta reports it, a call costs twice; from half way to
+    /// [`GateConfig::stop_at`] on, four times.
+    pub slow_at: f64,
+    /// From this percentage on reads and ordinary writes are refused. An ordinary write reads
+    /// before and after it, so it could not be made without reads.
+    pub stop_at: f64,
     /// A call that would wait longer is answered with [`Closed`].
     pub max_wait: SignedDuration,
     /// How long a permit is good for, in the machine's time.
@@ -94,11 +110,15 @@ pub struct GateConfig {
 impl Default for GateConfig {
     fn default() -> Self {
         Self {
+            app: None,
             tier: AccessTier::Development,
             headroom: 0.2,
             read_share: 0.5,
             write_share: 0.3,
             app_factor: 20,
+            app_calls_per_hour: 4_000,
+            slow_at: 50.0,
+            stop_at: 90.0,
             max_wait: time::minutes(2),
             permit_life: time::seconds(60),
         }
@@ -234,12 +254,29 @@ pub struct Headroom {
     pub app_percent: f64,
     /// How many times its points a call costs.
     pub cost_factor: u32,
-    /// Whether reads pass.
-    pub reads_open: bool,
-    /// Whether ordinary writes pass.
-    pub writes_open: bool,
+    /// Whether reads and ordinary writes pass.
+    pub is_open: bool,
     /// The cool-down in force, the longest.
     pub cool_down: Option<CoolDown>,
+}
+
+impl GateConfig {
+    /// The shares of reads, writes and safety writes, each with something in it.
+    fn shares(&self) -> [f64; 3] {
+        let read = self.read_share.clamp(0.05, 0.9);
+        let write = self.write_share.clamp(0.05, 0.95 - read);
+        [read, write, 1.0 - read - write]
+    }
+
+    fn cost_factor(&self, percent: f64) -> u32 {
+        if percent >= self.slow_at.midpoint(self.stop_at) {
+            4
+        } else if percent >= self.slow_at {
+            2
+        } else {
+            1
+        }
+    }
 }
 
 /// The buckets of one tier.
@@ -255,10 +292,8 @@ impl Buckets {
             AccessTier::Development => 60.0,
             AccessTier::Full => 9_000.0,
         };
-        let usable = limit * (1.0 - config.headroom.clamp(0.0, 0.9));
-        let read = config.read_share.clamp(0.05, 0.9);
-        let write = config.write_share.clamp(0.05, 0.95 - read);
-        let shares = [read, write, 1.0 - read - write];
+        let usable = limit * (1.0 - config.headroom.clamp(0.0, 0.95));
+        let shares = config.shares();
         let factor = f64::from(config.app_factor.max(1));
         // A reserve is for the moment: most of it may go at once. The others flow.
         let bursts = [(4, READ_POINTS), (4, WRITE_POINTS), (1, WRITE_POINTS)];
@@ -282,6 +317,60 @@ impl Buckets {
     }
 }
 
+/// The app's calls of an hour: those of every kind, and those that only safety writes may make.
+#[derive(Debug)]
+struct Hour {
+    any: Pace<()>,
+    safety: Pace<()>,
+}
+
+impl Hour {
+    fn new(config: &GateConfig, clock: &Arc<dyn Clock>) -> Self {
+        let [_, _, kept] = config.shares();
+        let safety = (f64::from(config.app_calls_per_hour) * kept).floor() as u32;
+        let any = config.app_calls_per_hour.saturating_sub(safety);
+        let pace = |calls: u32| Pace::new(calls, HOUR, calls / HOUR_BURST, clock.clone());
+        Self {
+            any: pace(any),
+            safety: pace(safety),
+        }
+    }
+}
+
+/// The limits in force, with their buckets.
+#[derive(Debug)]
+struct Limits {
+    config: GateConfig,
+    development: Buckets,
+    full: Buckets,
+    hour: Hour,
+}
+
+impl Limits {
+    fn new(config: GateConfig, clock: &Arc<dyn Clock>) -> Self {
+        Self {
+            development: Buckets::new(AccessTier::Development, &config, clock),
+            full: Buckets::new(AccessTier::Full, &config, clock),
+            hour: Hour::new(&config, clock),
+            config,
+        }
+    }
+
+    /// The tier that limits are counted by: the lower one of what is configured and what Meta says.
+    fn tier(&self, state: &State) -> AccessTier {
+        state
+            .tier
+            .map_or(self.config.tier, |seen| seen.min(self.config.tier))
+    }
+
+    fn buckets(&self, tier: AccessTier) -> &Buckets {
+        match tier {
+            AccessTier::Development => &self.development,
+            AccessTier::Full => &self.full,
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 struct State {
     cool_downs: BTreeMap<Scope, (Timestamp, String)>,
@@ -292,10 +381,8 @@ struct State {
 /// The gate; see the module's page.
 #[derive(Debug)]
 pub struct MetaGate {
-    config: GateConfig,
+    limits: ArcSwap<Limits>,
     clock: Arc<dyn Clock>,
-    development: Buckets,
-    full: Buckets,
     state: Mutex<State>,
     made: AtomicU32,
 }
@@ -305,13 +392,26 @@ impl MetaGate {
     #[must_use]
     pub fn new(config: GateConfig, clock: Arc<dyn Clock>) -> Self {
         Self {
-            development: Buckets::new(AccessTier::Development, &config, &clock),
-            full: Buckets::new(AccessTier::Full, &config, &clock),
-            config,
+            limits: ArcSwap::from_pointee(Limits::new(config, &clock)),
             clock,
             state: Mutex::default(),
             made: AtomicU32::new(0),
         }
+    }
+
+    /// Puts other limits in force for the calls that come; cool-downs and readings stay. Buckets
+    /// that change begin full, as after a restart: what is left over of Meta's limits covers that.
+    pub fn configure(&self, config: GateConfig) {
+        if self.limits.load().config != config {
+            self.limits
+                .store(Arc::new(Limits::new(config, &self.clock)));
+        }
+    }
+
+    /// The id of the app it stands before, when that is not the installation's own.
+    #[must_use]
+    pub fn app(&self) -> Option<String> {
+        self.limits.load().config.app.clone()
     }
 
     /// Waits until a call may be made, then for `jitter`, which the caller draws from its seeded
@@ -326,9 +426,10 @@ impl MetaGate {
         kind: CallKind,
         jitter: SignedDuration,
     ) -> Result<Permit, Closed> {
-        let deadline = time::add(self.clock.now(), self.config.max_wait);
+        let limits = self.limits.load_full();
+        let deadline = time::add(self.clock.now(), limits.config.max_wait);
         self.wait_open(caller, kind, deadline).await?;
-        self.take_tokens(caller, kind, deadline).await?;
+        self.take_tokens(&limits, caller, kind, deadline).await?;
         if jitter.is_positive() {
             clock::sleep(&*self.clock, jitter, &key(caller)).await;
         }
@@ -336,7 +437,8 @@ impl MetaGate {
         let deadline = deadline.max(self.clock.now());
         self.wait_open(caller, kind, deadline).await?;
         if self.made.fetch_add(1, Ordering::Relaxed) % FORGET_EVERY == FORGET_EVERY - 1 {
-            for pace in self.development.account.iter().chain(&self.full.account) {
+            let accounts = limits.development.account.iter();
+            for pace in accounts.chain(&limits.full.account) {
                 pace.forget_idle();
             }
         }
@@ -345,7 +447,7 @@ impl MetaGate {
             account: caller.account.clone(),
             kind,
             made_at,
-            good_until: time::add(made_at, self.config.permit_life),
+            good_until: time::add(made_at, limits.config.permit_life),
         })
     }
 
@@ -381,18 +483,25 @@ impl MetaGate {
 
     async fn take_tokens(
         &self,
+        limits: &Limits,
         caller: &Caller,
         kind: CallKind,
         deadline: Timestamp,
     ) -> Result<(), Closed> {
         let account = &caller.account;
-        let buckets = self.buckets();
+        let tier = limits.tier(&self.lock());
+        let buckets = limits.buckets(tier);
+        let factor = self.headroom(account).cost_factor;
         let (points, at) = match kind {
-            CallKind::Read => (READ_POINTS * self.cost_factor(account), 0),
-            CallKind::Write => (WRITE_POINTS * self.cost_factor(account), 1),
+            CallKind::Read => (READ_POINTS * factor, 0),
+            CallKind::Write => (WRITE_POINTS * factor, 1),
             // A pause costs what it costs: it is what the reserve is for, and takes from it only
-            // what ordinary writes have not left over.
+            // what ordinary calls have not left over.
             CallKind::SafetyWrite => {
+                if limits.hour.any.take(&(), 1).is_err() {
+                    let hour = &limits.hour.safety;
+                    self.drain(caller, hour, &(), 1, APP_HOUR, deadline).await?;
+                }
                 let left_over = buckets.account[1].take(account, WRITE_POINTS).is_ok();
                 if left_over && buckets.app[1].take(&(), WRITE_POINTS).is_ok() {
                     return Ok(());
@@ -401,10 +510,17 @@ impl MetaGate {
             }
         };
         // The account's bucket first: a crowded account then takes nothing from the app's.
-        self.drain(caller, &buckets.account[at], account, points, deadline)
+        let own = &buckets.account[at];
+        self.drain(caller, own, account, points, ACCOUNT_SHARE, deadline)
             .await?;
-        self.drain(caller, &buckets.app[at], &(), points, deadline)
-            .await
+        let app = &buckets.app[at];
+        self.drain(caller, app, &(), points, APP_SHARE, deadline)
+            .await?;
+        if kind != CallKind::SafetyWrite {
+            let hour = &limits.hour.any;
+            self.drain(caller, hour, &(), 1, APP_HOUR, deadline).await?;
+        }
+        Ok(())
     }
 
     /// Takes tokens one burst at a time, since no more are ever there at once.
@@ -414,6 +530,7 @@ impl MetaGate {
         pace: &Pace<K>,
         key: &K,
         points: u32,
+        used_up: &str,
         deadline: Timestamp,
     ) -> Result<(), Closed> {
         let mut left = points;
@@ -424,7 +541,7 @@ impl MetaGate {
                 Err(wait) => {
                     let closed = Closed {
                         until: time::add(self.clock.now(), wait),
-                        reason: "this account's share of calls is used up for now".to_owned(),
+                        reason: used_up.to_owned(),
                     };
                     self.wait(caller, closed, deadline).await?;
                 }
@@ -445,8 +562,7 @@ impl MetaGate {
             });
         }
         let limit = match kind {
-            CallKind::Read => NO_READS,
-            CallKind::Write => NO_WRITES,
+            CallKind::Read | CallKind::Write => self.limits.load().config.stop_at,
             CallKind::SafetyWrite => return None,
         };
         let over = state
@@ -527,13 +643,13 @@ impl MetaGate {
         let (account_percent, app_percent) = (most(false), most(true));
         let percent = account_percent.max(app_percent);
         let cool_down = state.cool_down(account, now);
+        let limits = self.limits.load();
         Headroom {
-            tier: self.tier(&state),
+            tier: limits.tier(&state),
             account_percent,
             app_percent,
-            cost_factor: cost_factor(percent),
-            reads_open: cool_down.is_none() && percent < NO_READS,
-            writes_open: cool_down.is_none() && percent < NO_WRITES,
+            cost_factor: limits.config.cost_factor(percent),
+            is_open: cool_down.is_none() && percent < limits.config.stop_at,
             cool_down,
         }
     }
@@ -578,23 +694,6 @@ impl MetaGate {
         }
     }
 
-    fn cost_factor(&self, account: &AdAccountId) -> u32 {
-        self.headroom(account).cost_factor
-    }
-
-    fn tier(&self, state: &State) -> AccessTier {
-        state
-            .tier
-            .map_or(self.config.tier, |seen| seen.min(self.config.tier))
-    }
-
-    fn buckets(&self) -> &Buckets {
-        match self.tier(&self.lock()) {
-            AccessTier::Development => &self.development,
-            AccessTier::Full => &self.full,
-        }
-    }
-
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -623,16 +722,6 @@ impl State {
                 })
             })
             .max_by_key(|cool_down| cool_down.until)
-    }
-}
-
-fn cost_factor(percent: f64) -> u32 {
-    if percent >= DEARER {
-        4
-    } else if percent >= DEAR {
-        2
-    } else {
-        1
     }
 }
 

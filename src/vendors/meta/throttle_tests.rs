@@ -172,30 +172,105 @@ async fn the_lower_tier_wins() {
 }
 
 #[tokio::test]
-async fn calls_cost_more_as_usage_climbs_and_reads_stop_first() {
-    for (percent, factor, reads, writes) in [
-        (49.0, 1, true, true),
-        (50.0, 2, true, true),
-        (75.0, 4, true, true),
-        (90.0, 4, false, true),
-        (95.0, 4, false, false),
-        (120.0, 4, false, false),
+async fn calls_cost_more_as_usage_climbs_and_then_only_pauses_pass() {
+    let own = |slow_at, stop_at| GateConfig {
+        slow_at,
+        stop_at,
+        ..GateConfig::default()
+    };
+    for (config, percent, factor, is_open) in [
+        (GateConfig::default(), 49.9, 1, true),
+        (GateConfig::default(), 50.0, 2, true),
+        (GateConfig::default(), 69.9, 2, true),
+        (GateConfig::default(), 70.0, 4, true),
+        (GateConfig::default(), 89.9, 4, true),
+        (GateConfig::default(), 90.0, 4, false),
+        (GateConfig::default(), 120.0, 4, false),
+        (own(20.0, 40.0), 19.9, 1, true),
+        (own(20.0, 40.0), 20.0, 2, true),
+        (own(20.0, 40.0), 30.0, 4, true),
+        (own(20.0, 40.0), 40.0, 4, false),
+        (own(95.0, 100.0), 94.9, 1, true),
+        (own(95.0, 100.0), 99.9, 4, true),
+        (own(95.0, 100.0), 100.0, 4, false),
     ] {
         for share in [Share::Account, Share::App] {
-            let rig = rig(GateConfig::default());
+            let rig = rig(config.clone());
             rig.gate.observe(&account(1), &usage(share, percent));
             let room = rig.gate.headroom(&account(1));
-            assert_eq!(room.cost_factor, factor, "{percent}");
-            assert_eq!((room.reads_open, room.writes_open), (reads, writes));
-            let read = rig.gate.closed(&account(1), CallKind::Read);
-            let write = rig.gate.closed(&account(1), CallKind::Write);
-            let pause = rig.gate.closed(&account(1), CallKind::SafetyWrite);
-            assert_eq!((read.is_none(), write.is_none()), (reads, writes));
-            assert!(pause.is_none(), "a pause passes at {percent} %");
-            let other = rig.gate.closed(&account(2), CallKind::Read);
-            assert_eq!(other.is_some(), share == Share::App && !reads);
+            assert_eq!((room.cost_factor, room.is_open), (factor, is_open));
+            let closed = |n, kind| rig.gate.closed(&account(n), kind).is_some();
+            for kind in [CallKind::Read, CallKind::Write] {
+                assert_eq!(closed(1, kind), !is_open, "{kind:?} at {percent} %");
+                let is_shared = share == Share::App;
+                assert_eq!(closed(2, kind), is_shared && !is_open, "{kind:?}");
+            }
+            let pause = closed(1, CallKind::SafetyWrite);
+            assert!(!pause, "a pause passes at {percent} %");
         }
     }
+}
+
+#[tokio::test]
+async fn the_app_makes_so_many_calls_in_an_hour_and_keeps_some_for_pauses() {
+    let rig = rig(GateConfig {
+        tier: AccessTier::Full,
+        app_calls_per_hour: 100,
+        max_wait: seconds(1),
+        ..GateConfig::default()
+    });
+    // Eighty for all kinds, of which a quarter may go at once; the accounts have room for more.
+    let mut passed = Vec::new();
+    for n in 0..2_000 {
+        let kind = [CallKind::Read, CallKind::Write][n as usize % 2];
+        if rig.permit(n % 7, kind).await.is_ok() {
+            passed.push((rig.clock.now(), 1));
+        }
+        rig.clock.advance(seconds(4)).await;
+    }
+    let most = most_in_any_window(&passed, hours(1));
+    assert!((75..=80).contains(&most), "{most} passed in an hour");
+
+    while rig.permit(1, CallKind::Read).await.is_ok() {}
+    let closed = rig.permit(2, CallKind::Write).await.unwrap_err();
+    assert!(closed.reason.contains("app_calls_per_hour"), "{closed}");
+    let mut pauses = 0;
+    while rig.permit(pauses % 3, CallKind::SafetyWrite).await.is_ok() {
+        pauses += 1;
+    }
+    assert_eq!(pauses, 5, "a quarter of the twenty that are kept, at once");
+    let closed = rig.permit(1, CallKind::SafetyWrite).await.unwrap_err();
+    assert!(time::between(rig.clock.now(), closed.until) < minutes(5));
+}
+
+#[tokio::test]
+async fn other_limits_hold_from_the_next_call_on_and_what_meta_said_stays() {
+    let rig = rig(GateConfig::default());
+    let until = time::add(rig.clock.now(), minutes(10));
+    rig.gate
+        .cool_down(Scope::Account(account(1)), until, "code 17");
+    rig.gate.observe(&account(2), &usage(Share::Account, 60.0));
+    rig.gate.configure(GateConfig {
+        stop_at: 60.0,
+        ..GateConfig::default()
+    });
+    assert!(rig.gate.closed(&account(2), CallKind::Read).is_some());
+    let closed = rig.gate.closed(&account(1), CallKind::SafetyWrite);
+    assert_eq!(closed.unwrap().until, until);
+    rig.gate.configure(GateConfig::default());
+    assert_eq!(rig.gate.closed(&account(2), CallKind::Read), None);
+}
+
+#[tokio::test]
+async fn the_same_limits_again_fill_no_bucket() {
+    let config = GateConfig {
+        max_wait: seconds(1),
+        ..GateConfig::default()
+    };
+    let rig = rig(config.clone());
+    while rig.permit(1, CallKind::Write).await.is_ok() {}
+    rig.gate.configure(config);
+    assert!(rig.permit(1, CallKind::Write).await.is_err());
 }
 
 #[tokio::test]

@@ -1,0 +1,461 @@
+//! What each part gets of the configuration: the one place where keys become values.
+//!
+//! Every table is taken apart with all its keys named, so that the compiler tells of a key that
+//! nobody takes; and `tests/it/config.rs` changes each key and looks for the change in here. From
+//! here on nobody sees the configuration.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use secrecy::SecretString;
+
+use crate::actors::context::{Schedule, TenantSettings};
+use crate::actors::housekeeper::Retention;
+use crate::config::{self, Config, Secret, Tenant};
+use crate::domain::attribution::AttributionRules;
+use crate::domain::fx::FxTable;
+use crate::domain::ids::TenantId;
+use crate::domain::policy::{IgnoranceJoin, KillRule, Mode, PolicyParams};
+use crate::domain::stages::StageTable;
+use crate::http::{HttpSettings, TenantHttp};
+use crate::vendors::hubspot::ClickProperties;
+use crate::vendors::hubspot::client::HubSpotClientConfig;
+use crate::vendors::hubspot::limits::PortalLimits;
+use crate::vendors::meta::client::MetaClientConfig;
+use crate::vendors::meta::throttle::GateConfig;
+use crate::vendors::meta::usage::AccessTier;
+
+/// An app at Meta: the installation's, or a tenant's own by its id.
+pub type App = Option<String>;
+
+/// What the parts of the daemon get.
+#[derive(Debug, Clone)]
+pub struct Parts {
+    /// Where HTTP is served.
+    pub listen: SocketAddr,
+    /// Where state is kept.
+    pub data_dir: PathBuf,
+    /// The database.
+    pub database_url: SecretString,
+    /// The key of all keyed hashes, when it is configured.
+    pub hash_key: Option<SecretString>,
+    /// How long a soft stop waits.
+    pub shutdown_grace: Duration,
+    /// How long things are kept.
+    pub retention: Retention,
+    /// What HTTP needs to know.
+    pub http: HttpSettings,
+    /// The limits of each app at Meta.
+    pub gates: BTreeMap<App, GateConfig>,
+    /// The tenants.
+    pub tenants: BTreeMap<TenantId, TenantParts>,
+    /// Whether every vendor is a sandbox on this machine.
+    pub is_rehearsal: bool,
+}
+
+/// What the parts of one tenant get.
+#[derive(Debug, Clone)]
+pub struct TenantParts {
+    /// What its actors need.
+    pub settings: TenantSettings,
+    /// The app that its calls to Meta are counted for.
+    pub app: App,
+    /// Its client of Meta.
+    pub meta: MetaClientConfig,
+    /// Its client of HubSpot, if it has a CRM there.
+    pub hubspot: Option<HubSpotClientConfig>,
+}
+
+impl Parts {
+    /// What the parts get of `config`.
+    ///
+    /// # Errors
+    /// When a tenant's stages or rates do not fit together.
+    pub fn of(config: &Config) -> anyhow::Result<Self> {
+        let Config {
+            daemon,
+            clock: _, // the clock itself is handed in
+            privacy,
+            meta,
+            hubspot,
+            tenants,
+            files: _,
+            warnings: _,
+        } = config;
+        let config::Daemon {
+            listen,
+            public_url,
+            data_dir,
+            database_url: _,
+            log: _, // logs are set up before anything else
+            log_format: _,
+            shutdown_grace,
+            health_grace,
+        } = daemon;
+        let config::Privacy {
+            hash_key,
+            consent,
+            visit_retention,
+            inbox_retention,
+        } = privacy;
+        let http = HttpSettings {
+            tenants: tenants
+                .iter()
+                .map(|(id, tenant)| (id.clone(), tenant_http(tenant, *health_grace, *consent)))
+                .collect(),
+            public_url: public_url.as_ref().map(|url| url.as_str().to_owned()),
+            client_secret: hubspot.client_secret.as_ref().map(value),
+        };
+        let tenants = tenants.iter().map(|(id, tenant)| {
+            let parts = tenant_parts(tenant, meta, hubspot, *consent)
+                .with_context(|| format!("the settings of tenant {id} cannot be used"))?;
+            Ok((id.clone(), parts))
+        });
+        Ok(Self {
+            listen: *listen,
+            data_dir: data_dir.clone(),
+            database_url: config.database_url().value().clone(),
+            hash_key: hash_key.as_ref().map(value),
+            shutdown_grace: shutdown_grace.unsigned_abs(),
+            retention: Retention {
+                visits: *visit_retention,
+                deliveries: *inbox_retention,
+            },
+            http,
+            gates: gates(config),
+            tenants: tenants.collect::<anyhow::Result<_>>()?,
+            is_rehearsal: meta.base_url.is_loopback() && hubspot.base_url.is_loopback(),
+        })
+    }
+}
+
+fn value(secret: &Secret) -> SecretString {
+    secret.value().clone()
+}
+
+/// The limits of the installation's app, and of each app that tenants have of their own. The latter
+/// have Meta's small tier unless a tenant says more: a new app that claims the large one is blocked.
+fn gates(config: &Config) -> BTreeMap<App, GateConfig> {
+    let config::MetaAppLimits {
+        app_calls_per_hour,
+        account_share,
+        write_reserve,
+        slow_at,
+        stop_reads_at,
+    } = &config.meta.limits;
+    let reserve = write_reserve.fraction();
+    let gate = |app: App, tier: config::AccessTier| GateConfig {
+        app,
+        tier: match tier {
+            config::AccessTier::Development => AccessTier::Development,
+            config::AccessTier::Standard => AccessTier::Full,
+        },
+        headroom: 1.0 - account_share.fraction(),
+        // As much again as writes have is for pauses.
+        read_share: 1.0 - 2.0 * reserve,
+        write_share: reserve,
+        app_calls_per_hour: *app_calls_per_hour,
+        slow_at: slow_at.fraction() * 100.0,
+        stop_at: stop_reads_at.fraction() * 100.0,
+        ..GateConfig::default()
+    };
+    let mut gates = BTreeMap::from([(None, gate(None, config.meta.access_tier))]);
+    for tenant in config.tenants.values() {
+        let app = app_of(tenant, &config.meta);
+        let stated = tenant.settings.meta.access_tier;
+        if app.is_some() && (stated.is_some() || !gates.contains_key(&app)) {
+            let tier = stated.unwrap_or(config::AccessTier::Development);
+            gates.insert(app.clone(), gate(app, tier));
+        }
+    }
+    gates
+}
+
+/// The app that a tenant's calls are counted for.
+fn app_of(tenant: &Tenant, meta: &config::MetaSettings) -> App {
+    let own = tenant.settings.meta.app_id.clone();
+    own.filter(|app| meta.app_id.as_ref() != Some(app))
+}
+
+fn tenant_http(
+    tenant: &Tenant,
+    health_grace: crate::domain::time::SignedDuration,
+    consent: bool,
+) -> TenantHttp {
+    let hubspot = tenant.settings.hubspot.as_ref();
+    let origins = tenant.settings.click_origins.iter();
+    TenantHttp {
+        portal: hubspot.map(|h| h.portal_id),
+        client_secret: hubspot.and_then(|h| h.client_secret.as_ref()).map(value),
+        ad_account: tenant.settings.meta.ad_account.clone(),
+        click_origins: origins.map(|origin| origin.as_str().to_owned()).collect(),
+        health_grace,
+        requires_consent: consent,
+    }
+}
+
+fn tenant_parts(
+    tenant: &Tenant,
+    meta: &config::MetaSettings,
+    hubspot: &config::HubSpotSettings,
+    consent: bool,
+) -> anyhow::Result<TenantParts> {
+    let hubspot = tenant.settings.hubspot.as_ref().map(|own| {
+        let limits = hubspot;
+        hubspot_client(own, limits)
+    });
+    Ok(TenantParts {
+        settings: tenant_settings(tenant, meta, consent)?,
+        app: app_of(tenant, meta),
+        meta: meta_client(&tenant.settings.meta, meta),
+        hubspot,
+    })
+}
+
+fn meta_client(own: &config::TenantMeta, meta: &config::MetaSettings) -> MetaClientConfig {
+    let config::TenantMeta {
+        ad_account,
+        access_token,
+        api_version,
+        app_id,
+        app_secret,
+        access_tier: _, // the gate's
+    } = own;
+    let config::MetaSettings {
+        base_url,
+        api_version: usual_version,
+        app_id: usual_app,
+        app_secret: usual_secret,
+        access_tier: _, // the gate's
+        request_timeout,
+        limits: _, // the gate's
+    } = meta;
+    MetaClientConfig {
+        base_url: base_url.as_str().to_owned(),
+        api_version: api_version
+            .as_ref()
+            .unwrap_or(usual_version)
+            .as_str()
+            .to_owned(),
+        ad_account: ad_account.clone(),
+        token: value(access_token),
+        app_id: app_id.as_ref().or(usual_app.as_ref()).cloned(),
+        app_secret: app_secret.as_ref().or(usual_secret.as_ref()).map(value),
+        timeout: request_timeout.unsigned_abs(),
+    }
+}
+
+fn hubspot_client(
+    own: &config::TenantHubSpot,
+    hubspot: &config::HubSpotSettings,
+) -> HubSpotClientConfig {
+    let config::TenantHubSpot {
+        portal_id,
+        access_token,
+        client_secret: _, // HTTP's
+        pipelines,
+        company_currency: _, // the actors', with the rates
+        click_id_property,
+        fbclid_property,
+        lead_id_property,
+        ad_id_property,
+        ad_set_id_property,
+        campaign_id_property,
+        utm_content_property,
+        first_url_property,
+    } = own;
+    let config::HubSpotSettings {
+        base_url,
+        api_version,
+        client_secret: _, // HTTP's
+        calls_per_10s,
+        searches_per_second,
+        request_timeout,
+    } = hubspot;
+    let name = |property: &config::PropertyName| property.as_str().to_owned();
+    HubSpotClientConfig {
+        base_url: base_url.as_str().to_owned(),
+        api_version: api_version.as_str().to_owned(),
+        portal: *portal_id,
+        token: value(access_token),
+        pipelines: pipelines.clone(),
+        properties: ClickProperties {
+            roasd_click_id: name(click_id_property),
+            facebook_click_id: name(fbclid_property),
+            meta_lead_id: name(lead_id_property),
+            ad_id: vec![name(ad_id_property), name(utm_content_property)],
+            ad_set_id: vec![name(ad_set_id_property)],
+            campaign_id: vec![name(campaign_id_property)],
+            first_url: name(first_url_property),
+        },
+        limits: PortalLimits {
+            per_ten_seconds: *calls_per_10s,
+            searches_per_second: *searches_per_second,
+        },
+        timeout: request_timeout.unsigned_abs(),
+    }
+}
+
+/// The settings that the actors of a tenant need.
+fn tenant_settings(
+    tenant: &Tenant,
+    meta: &config::MetaSettings,
+    consent: bool,
+) -> anyhow::Result<TenantSettings> {
+    let config::TenantSettings {
+        name,
+        autonomy,
+        approvals_expire,
+        mode,
+        currency,
+        template: _,      // the stages are made of it
+        click_origins: _, // HTTP's
+        fx,
+        meta: own_meta,
+        hubspot: _, // the client's, and the currency of its deals below
+        budget: _,  // the guards', with the limits and the quality
+        limits: _,
+        quality: _,
+        schedule,
+        attribution,
+        rules,
+        stages: _, // as they are in force
+    } = &tenant.settings;
+    let config::AttributionSettings {
+        click_window,
+        fingerprint_window,
+        probabilistic_window,
+        min_confidence,
+        retry_for,
+    } = attribution;
+    let config::Schedule {
+        sync_every,
+        decide_every,
+        executor_poll,
+    } = schedule;
+    let stages = tenant.stages.iter().map(|stage| stage.value.clone());
+    let mut rates = FxTable::new(*currency).with_company_currency(&tenant.crm_currency());
+    for (code, rate) in fx {
+        rates = rates.with_rate(code, &rate.to_string())?;
+    }
+    let prior_rates = rules.prior_rates.iter().flatten();
+    Ok(TenantSettings {
+        id: tenant.id.clone(),
+        name: name.clone(),
+        mode: match mode {
+            config::Mode::Pipeline => Mode::Pipeline,
+            config::Mode::Direct => Mode::Direct,
+        },
+        currency: *currency,
+        limits: tenant.guard_limits(),
+        autonomy: *autonomy,
+        approval_expiry: *approvals_expire,
+        stages: StageTable::new(stages.collect(), *currency)?,
+        fx: rates,
+        params: policy_params(tenant),
+        prior_rates: prior_rates.map(|share| share.0).collect(),
+        attribution: AttributionRules {
+            needs_consent: consent,
+            click_window: *click_window,
+            fingerprint_window: *fingerprint_window,
+            probabilistic_window: *probabilistic_window,
+            min_confidence: *min_confidence,
+            retry_window: *retry_for,
+            ..AttributionRules::default()
+        },
+        schedule: Schedule {
+            sync_every: *sync_every,
+            decide_every: *decide_every,
+            executor_poll: *executor_poll,
+        },
+        app_id: own_meta.app_id.as_ref().or(meta.app_id.as_ref()).cloned(),
+    })
+}
+
+fn policy_params(tenant: &Tenant) -> PolicyParams {
+    let config::Rules {
+        sales_cycle_days: _, // the mode's when it is not stated
+        min_spend_for_kill,
+        kill_roas,
+        p_kill,
+        kill_rule,
+        scale_roas,
+        p_scale,
+        p_rotate,
+        p_return,
+        rotate_spend,
+        kappa_mult,
+        hierarchy,
+        look_alikes,
+        draws,
+        draws_hold,
+        prior_rates: _, // the funnel's
+        ignorance_zone,
+        priors,
+        half_lives,
+    } = &tenant.settings.rules;
+    let config::IgnoranceZone { days, spend, join } = ignorance_zone;
+    let config::PriorStrengths {
+        account,
+        campaign,
+        ad_set,
+        lead,
+        appointment,
+        late,
+        clicks,
+        text,
+        damping,
+        damping_sd,
+    } = priors;
+    let config::HalfLives {
+        cost: half_life_cost,
+        lead: half_life_lead,
+        appointment: half_life_appointment,
+        late: half_life_late,
+    } = half_lives;
+    PolicyParams {
+        sales_cycle_days: tenant.sales_cycle_days(),
+        a_account: *account,
+        a_campaign: *campaign,
+        a_ad_set: *ad_set,
+        a_first: *lead,
+        a_quality: *appointment,
+        a_later: *late,
+        a_cost: *clicks,
+        half_life_cost: *half_life_cost,
+        half_life_lead: *half_life_lead,
+        half_life_appointment: *half_life_appointment,
+        half_life_late: *half_life_late,
+        delta0: *damping,
+        delta_sd: *damping_sd,
+        a_text: *text,
+        k_text: *look_alikes as usize,
+        hierarchy: *hierarchy,
+        kappa_mult: *kappa_mult,
+        ignorance_join: match join {
+            config::Join::Or => IgnoranceJoin::Or,
+            config::Join::And => IgnoranceJoin::And,
+        },
+        ignorance_days: *days,
+        ignorance_spend: spend.to_f64(),
+        kill_rule: match kill_rule {
+            config::KillRule::Posterior => KillRule::Posterior,
+            config::KillRule::Raw => KillRule::Raw,
+            config::KillRule::HalfAverage => KillRule::HalfAverage,
+        },
+        min_spend_for_kill: min_spend_for_kill.to_f64(),
+        kill_roas: *kill_roas,
+        p_kill: *p_kill,
+        scale_roas: *scale_roas,
+        p_scale: *p_scale,
+        p_rotate: *p_rotate,
+        p_return: *p_return,
+        rotate_spend: rotate_spend.to_f64(),
+        draws: *draws,
+        hold_hours: draws_hold.as_secs_f64() / 3_600.0,
+        ..PolicyParams::default()
+    }
+}
