@@ -82,6 +82,7 @@ pub struct Daemon {
     retention: Arc<ArcSwap<Retention>>,
     http_stop: tokio::sync::watch::Sender<bool>,
     http_task: tokio::task::JoinHandle<std::io::Result<()>>,
+    keeper: tokio::task::JoinHandle<()>,
     address: SocketAddr,
     /// Held while the daemon lives, and let go by the system however it ends.
     _lock: Option<std::fs::File>,
@@ -220,6 +221,10 @@ impl Daemon {
         let http_task = tokio::spawn(crate::http::serve(listener, state, async move {
             let _ = stopped.wait_for(|stop| *stop).await;
         }));
+        let keeper = tokio::spawn({
+            let shared = shared.clone();
+            async move { shared.gates.keep(shared.store.as_ref()).await }
+        });
         drop(hold);
         tracing::info!(
             address = %address, tenants = config.tenants.len(), version = env!("CARGO_PKG_VERSION"),
@@ -235,6 +240,7 @@ impl Daemon {
             retention,
             http_stop,
             http_task,
+            keeper,
             address,
             _lock: lock,
         })
@@ -315,6 +321,7 @@ impl Daemon {
             self.root.kill();
         }
         let _ = tokio::time::timeout(Duration::from_secs(5), self.http_task).await;
+        self.keeper.abort();
         if let Err(error) = self.shared.save_gate().await {
             tracing::warn!(%error, "the gate's state was not saved");
         }

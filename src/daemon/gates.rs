@@ -3,21 +3,29 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use super::parts::{App, Parts};
-use crate::actors::context::{gate_rows, gate_snapshot};
+use tokio::sync::Notify;
+
+use crate::actors::context::{chain, gate_rows, gate_snapshot};
 use crate::clock::Clock;
 use crate::domain::ids::AdAccountId;
 use crate::http::{GateProbe, GateRoom};
+use crate::store::Store;
 use crate::store::gate::GateRow;
 use crate::vendors::meta::throttle::MetaGate;
 use crate::vendors::meta::usage::AccessTier;
+
+/// How often usage is kept when nothing rings.
+const KEEP_EVERY: Duration = Duration::from_secs(60);
 
 /// The gates of a process.
 #[derive(Debug)]
 pub(super) struct Gates {
     clock: Arc<dyn Clock>,
     state: Mutex<State>,
+    alarm: Arc<Notify>,
 }
 
 #[derive(Debug, Default)]
@@ -31,6 +39,7 @@ impl Gates {
         Self {
             clock,
             state: Mutex::default(),
+            alarm: Arc::default(),
         }
     }
 
@@ -38,8 +47,11 @@ impl Gates {
     pub(super) fn make_missing(&self, parts: &Parts) {
         let mut state = self.lock();
         for (app, config) in &parts.gates {
-            let gate = || Arc::new(MetaGate::new(config.clone(), self.clock.clone()));
-            state.gates.entry(app.clone()).or_insert_with(gate);
+            let gate = || MetaGate::new(config.clone(), self.clock.clone());
+            state
+                .gates
+                .entry(app.clone())
+                .or_insert_with(|| Arc::new(gate().with_alarm(self.alarm.clone())));
         }
     }
 
@@ -82,6 +94,28 @@ impl Gates {
         let state = self.lock();
         let rows = state.gates.values().map(|gate| gate_rows(gate, now));
         rows.flatten().collect()
+    }
+
+    /// Keeps what must outlive the process: at each new cool-down, and usage once in a while. Ends
+    /// when it is aborted.
+    pub(super) async fn keep(&self, store: &dyn Store) {
+        let mut kept = Vec::new();
+        loop {
+            // The machine's time: a rehearsal's month needs no more writes than an hour does.
+            let _ = tokio::time::timeout(KEEP_EVERY, self.alarm.notified()).await;
+            let rows = self.rows();
+            if rows == kept {
+                continue;
+            }
+            match store.save_gate(&rows).await {
+                Ok(()) => kept = rows,
+                Err(error) => tracing::warn!(
+                    error = %chain(&error),
+                    "the gate's cool-downs are not kept yet, and would be forgotten by a restart: {}",
+                    chain(&error)
+                ),
+            }
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -203,5 +237,34 @@ mod tests {
         assert!(gates.of(&Some("2".to_owned())).is_none());
         assert!(is_closed(&gates, None, 1), "what Meta said still holds");
         assert_eq!(gate.headroom(&account(1)).tier, AccessTier::Full);
+    }
+
+    #[tokio::test]
+    async fn a_cool_down_is_on_disk_before_anybody_stops() {
+        let (clock, gates) = gates(&parts(&TENANTS, ""));
+        let dir = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}", dir.path().join("roasd.db").display());
+        let store = crate::store::open(&url).await.unwrap();
+        let keeper = tokio::spawn({
+            let (gates, store) = (gates.clone(), store.clone());
+            async move { gates.keep(store.as_ref()).await }
+        });
+        let until = time::add(clock.now(), time::minutes(5));
+        let gate = gates.of(&None).unwrap();
+        gate.cool_down(Scope::Account(account(0)), until, "code 17");
+        let mut rows = Vec::new();
+        for _ in 0..10_000 {
+            rows = store.load_gate().await.unwrap();
+            if !rows.is_empty() {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+        keeper.abort();
+        let kept: Vec<_> = rows
+            .iter()
+            .map(|row| (row.scope.as_str(), row.blocked_until))
+            .collect();
+        assert_eq!(kept, [("act_0", Some(until))]);
     }
 }

@@ -17,6 +17,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 
+use tokio::sync::Notify;
+
 use super::usage::{Share, Usage};
 use crate::clock::{self, Clock};
 use crate::domain::ids::{AdAccountId, TenantId};
@@ -385,6 +387,7 @@ pub struct MetaGate {
     clock: Arc<dyn Clock>,
     state: Mutex<State>,
     made: AtomicU32,
+    alarm: Arc<Notify>,
 }
 
 impl MetaGate {
@@ -396,7 +399,16 @@ impl MetaGate {
             clock,
             state: Mutex::default(),
             made: AtomicU32::new(0),
+            alarm: Arc::default(),
         }
+    }
+
+    /// Rings `alarm` at each new cool-down, so that somebody writes it down before the process may
+    /// end: calls made while blocked lengthen the block.
+    #[must_use]
+    pub fn with_alarm(mut self, alarm: Arc<Notify>) -> Self {
+        self.alarm = alarm;
+        self
     }
 
     /// Puts other limits in force for the calls that come; cool-downs and readings stay. Buckets
@@ -625,6 +637,7 @@ impl MetaGate {
         if until > now && known.is_none_or(|known| known < until) {
             tracing::warn!(%scope, %until, "calls to Meta stop: {reason}");
             state.cool_downs.insert(scope, (until, reason.to_owned()));
+            self.alarm.notify_one();
         }
     }
 
