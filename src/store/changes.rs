@@ -175,7 +175,8 @@ pub trait ChangeStore {
     /// at once (its time is past). `None` when no change is open.
     async fn next_due(&self, tenant: &TenantId) -> Result<Option<Timestamp>, StoreError>;
 
-    /// What was sent to Meta from `since` on, also when its effect is not known, oldest first.
+    /// What was sent to Meta from `since` on, oldest first: also when its effect is not known, but
+    /// not what is known to have had none, since it was sent back or failed.
     async fn past_actions(
         &self,
         tenant: &TenantId,

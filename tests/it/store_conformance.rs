@@ -196,6 +196,7 @@ suite! {
         next_due_is_the_earliest,
         next_due_includes_what_lapses_and_what_is_unsettled,
         past_actions_are_what_was_sent,
+        what_had_no_effect_is_no_past_action,
         each_move_writes_its_line,
         two_currencies_are_refused;
     inbox:

@@ -540,12 +540,16 @@ impl ChangeStore for SqliteStore {
         since: Timestamp,
     ) -> Result<Vec<PastAction>, StoreError> {
         // A line `executing` was committed just before each call, so these are the calls, also
-        // those whose answer never came.
+        // those whose answer never came. The line that follows says what came of it.
         let rows = sqlx::query(
             "select entity_type, entity_id, campaign_id, at, after_minor, after_currency,
                  after_status
-             from ad_change_history
+             from ad_change_history h
              where tenant = $1 and event = 'executing' and at >= $2
+               and coalesce((select n.event from ad_change_history n
+                   where n.tenant = h.tenant and n.change_id = h.change_id
+                     and n.sequence > h.sequence
+                   order by n.sequence limit 1), '') not in ('deferred', 'failed')
              order by at, sequence",
         )
         .bind(tenant.as_str())

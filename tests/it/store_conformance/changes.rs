@@ -599,6 +599,26 @@ pub(super) async fn past_actions_are_what_was_sent(db: Db) {
     assert!(db.past_actions(&acme(), at(3)).await.unwrap().is_empty());
 }
 
+pub(super) async fn what_had_no_effect_is_no_past_action(db: Db) {
+    let count = async || db.past_actions(&acme(), at(0)).await.unwrap().len();
+    executing(&db, "x", "s1").await;
+    assert_eq!(count().await, 1, "its effect is not known");
+    settle(&db, "x", 1, &deferred(true)).await.unwrap();
+    assert_eq!(count().await, 0, "it was sent back");
+    claim(&db, 500).await.unwrap();
+    mark(&db, "x", 2, 501).await.unwrap();
+    assert_eq!(count().await, 1, "it is sent again");
+    settle(&db, "x", 2, &completed()).await.unwrap();
+    assert_eq!(count().await, 1);
+    executing(&db, "y", "s2").await;
+    let failed = Settlement::Failed {
+        detail: "refused".to_owned(),
+        vendor_request: None,
+    };
+    settle(&db, "y", 1, &failed).await.unwrap();
+    assert_eq!(count().await, 1, "it failed");
+}
+
 pub(super) async fn each_move_writes_its_line(db: Db) {
     executing(&db, "x", "s1").await;
     settle(&db, "x", 1, &deferred(true)).await.unwrap();
