@@ -45,6 +45,8 @@ pub enum FaultAction {
     Html,
     /// The right answer, cut in the middle.
     Truncate,
+    /// The right answer, but the connection breaks in the middle of its body.
+    BreakBody,
     /// The connection ends before the call is looked at.
     DropBefore,
     /// The connection ends after the call was carried out: its outcome is unknown to the caller.
@@ -55,6 +57,8 @@ pub enum FaultAction {
     RevokeToken,
     /// The caller's token has expired from now on.
     ExpireToken,
+    /// The caller's token has all its rights again from now on.
+    RenewToken,
     /// The caller's token at Meta has only these rights from now on, such as `ads_read`.
     LimitScopes {
         /// What is left.

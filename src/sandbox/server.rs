@@ -9,6 +9,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::Response;
 use axum::serve::ListenerExt as _;
+use futures_util::StreamExt as _;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -240,6 +241,7 @@ async fn handle(State(world): State<Arc<World>>, request: Request) -> Response {
             answer.body.truncate(answer.body.len() / 2);
             answer.response()
         }
+        FaultAction::BreakBody => broken(answer()),
         FaultAction::DropBefore => dropped(),
         FaultAction::DropAfter => {
             let _ = answer();
@@ -257,6 +259,10 @@ async fn handle(State(world): State<Arc<World>>, request: Request) -> Response {
         }
         FaultAction::ExpireToken => {
             change_token(&world, vendor, &call, meta::TokenState::Expired);
+            answer().response()
+        }
+        FaultAction::RenewToken => {
+            change_token(&world, vendor, &call, meta::TokenState::Valid);
             answer().response()
         }
         FaultAction::LimitScopes { scopes } => {
@@ -278,6 +284,25 @@ fn dropped() -> Response {
     response
 }
 
+/// An answer that announces its whole body, of which only half comes before the connection ends.
+fn broken(answer: Answer) -> Response {
+    let whole = answer.body.len();
+    let half = Bytes::copy_from_slice(answer.body.get(..whole / 2).unwrap_or_default());
+    let parts = futures_util::stream::once(std::future::ready(Ok(half))).chain(
+        // A moment later, or the server would never have sent what came before.
+        futures_util::stream::once(async {
+            tokio::task::yield_now().await;
+            Err(std::io::Error::other("the sandbox breaks this connection"))
+        }),
+    );
+    let mut response = answer.response();
+    *response.body_mut() = Body::from_stream(parts);
+    response
+        .headers_mut()
+        .insert("content-length", HeaderValue::from(whole));
+    response
+}
+
 fn meta_error(world: &World, error: &meta::Error) -> Answer {
     let trace = world.trace(world.clock.now());
     Answer::json(error.http_status(), &error.body(&trace))
@@ -292,7 +317,7 @@ fn change_token(world: &World, vendor: Vendor, call: &Call, to: meta::TokenState
                 tenant.lock().meta_token = to.clone();
             }
             Vendor::Hubspot if token.as_deref() == Some(&tenant.spec.hubspot_token) => {
-                tenant.lock().hubspot_token_is_valid = false;
+                tenant.lock().hubspot_token_is_valid = to == meta::TokenState::Valid;
             }
             Vendor::Meta | Vendor::Hubspot => {}
         }

@@ -516,10 +516,16 @@ async fn faults_strike_before_after_and_in_the_middle() {
     strike(FaultAction::Truncate);
     assert!(lab.meta("gym", &set, Some(&form("8102"))).await.is_err());
     assert_eq!(accepted(), 2);
+    strike(FaultAction::BreakBody);
+    assert!(lab.meta("gym", &set, Some(&form("8103"))).await.is_err());
+    assert_eq!(accepted(), 3);
     strike(FaultAction::RevokeToken);
-    let (status, body) = lab.meta("gym", &set, Some(&form("8103"))).await.unwrap();
+    let (status, body) = lab.meta("gym", &set, Some(&form("8104"))).await.unwrap();
     assert_eq!((status, &body["error"]["code"]), (400, &json!(190)));
-    assert_eq!(accepted(), 2);
+    assert_eq!(accepted(), 3);
+    strike(FaultAction::RenewToken);
+    let (status, _) = lab.meta("gym", &set, Some(&form("8105"))).await.unwrap();
+    assert_eq!((status, accepted()), (200, 4));
 }
 
 #[tokio::test]
