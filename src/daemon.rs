@@ -69,6 +69,7 @@ struct Shared {
     policy: Arc<dyn Policy>,
     seed: u64,
     data_dir: PathBuf,
+    panic_cue: Option<String>,
 }
 
 /// A daemon that runs.
@@ -145,6 +146,23 @@ impl Daemon {
         seed: u64,
         root_look: SignedDuration,
     ) -> anyhow::Result<Self> {
+        let cue = std::env::var("ROASD_REHEARSE_PANIC").ok();
+        Self::rehearse(config, clock, seed, root_look, cue).await
+    }
+
+    /// Starts everything as [`Daemon::start`] does, with a panic on cue: `tenant/stage@from..to`
+    /// counts the looks of a stage, and is heeded only where every vendor is a sandbox on this
+    /// machine.
+    ///
+    /// # Errors
+    /// As [`Daemon::start`].
+    pub async fn rehearse(
+        config: Config,
+        clock: Arc<dyn Clock>,
+        seed: u64,
+        root_look: SignedDuration,
+        panic_cue: Option<String>,
+    ) -> anyhow::Result<Self> {
         let hold = clock.hold();
         let parts = Parts::of(&config)?;
         let dir = made(&parts.data_dir)?;
@@ -175,6 +193,7 @@ impl Daemon {
             policy: policy.clone(),
             seed,
             data_dir: dir.clone(),
+            panic_cue,
         };
         store
             .register_model(&ModelVersion {
@@ -388,7 +407,8 @@ impl Shared {
         let seed = tenant_seed(self.seed, &id);
         Ok(Arc::new(Context {
             pause_file: Some(self.data_dir.join(PAUSE_FILE)),
-            rehearsed_panic: rehearsed_panic(&id).filter(|_| is_rehearsal),
+            rehearsed_panic: rehearsed_panic(self.panic_cue.as_deref(), &id)
+                .filter(|_| is_rehearsal),
             jitter: Context::jitter_rng(seed),
             tenant: settings,
             store: self.store.clone(),
@@ -466,11 +486,9 @@ fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
     file.sync_all()
 }
 
-/// `ROASD_REHEARSE_PANIC=tenant/stage@from..to`: a panic on cue, heeded only where every vendor is
-/// a sandbox on this machine.
-fn rehearsed_panic(tenant: &TenantId) -> Option<RehearsedPanic> {
-    let cue = std::env::var("ROASD_REHEARSE_PANIC").ok()?;
-    let (who, looks) = cue.split_once('@')?;
+/// What a cue, `tenant/stage@from..to`, means for a tenant.
+fn rehearsed_panic(cue: Option<&str>, tenant: &TenantId) -> Option<RehearsedPanic> {
+    let (who, looks) = cue?.split_once('@')?;
     let (of, stage) = who.split_once('/')?;
     let stage = Stage::ALL.into_iter().find(|s| s.as_str() == stage)?;
     let (from, to) = looks.split_once("..").unwrap_or((looks, looks));

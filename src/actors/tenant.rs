@@ -366,9 +366,9 @@ impl TenantState {
                     let patience = self.context.stop_patience(Stage::Executor);
                     let _ = executor.stop_and_wait(None, Some(patience)).await;
                 }
-                if let Some(hold) = fell {
-                    let _ = self.root.cast(RootMsg::Fell(tenant.clone(), hold));
-                }
+                // The word that the stage fell may still be waiting to be read, and goes with us.
+                let hold = fell.unwrap_or_else(|| self.context.clock.hold());
+                let _ = self.root.cast(RootMsg::Fell(tenant.clone(), hold));
                 Err(format!("{stage} of {tenant} failed too often: {why}").into())
             }
         }
