@@ -187,7 +187,7 @@ impl Context {
     }
 
     /// Notes a vendor's answer: a token that is not accepted, or an account in trouble, suspends
-    /// the tenant's writes until the vendor accepts it again; a cool-down is kept in the store.
+    /// the tenant's writes until the vendor accepts it again.
     ///
     /// # Errors
     /// When the store does not take it.
@@ -213,12 +213,6 @@ impl Context {
                 }),
             ) => {
                 self.suspend(vendor, &error.to_string()).await?;
-            }
-            // A process that is killed meanwhile must not call Meta again too early: calls made
-            // while blocked lengthen the block.
-            Err(VendorError::Throttled { .. }) => {
-                let rows = gate_rows(&self.gate, self.clock.now());
-                self.store.save_gate(&rows).await?;
             }
             Err(_) => {}
         }
