@@ -19,7 +19,10 @@ pub mod inbox;
 pub mod insights;
 pub mod jobs;
 pub mod models;
+pub mod nodes;
+pub mod nudges;
 pub mod revenue;
+mod sql;
 pub mod sqlite;
 pub mod status;
 pub mod tenants;
@@ -42,6 +45,8 @@ pub trait Store:
     + insights::InsightStore
     + jobs::JobStore
     + models::ModelStore
+    + nodes::NodeStore
+    + nudges::NudgeStore
     + revenue::RevenueStore
     + status::StatusStore
     + tenants::TenantStore
@@ -63,6 +68,10 @@ impl<T> Store for T where
         + insights::InsightStore
         + jobs::JobStore
         + models::ModelStore
+        + nodes::NodeStore
+        + nudges::NudgeStore
+        + nodes::NodeStore
+        + nudges::NudgeStore
         + revenue::RevenueStore
         + status::StatusStore
         + tenants::TenantStore
@@ -120,8 +129,9 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// What went wrong with the store, named by what the caller can do about it.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The database is down, busy, full or read-only: weather. Nothing was written; try later.
-    #[error("the database is not available ({doing}); nothing was written")]
+    /// The database is down, busy, full or read-only: weather. Nothing was written, unless the
+    /// connection broke just as the commit was answered: try later, and let the repeat find out.
+    #[error("the database is not available ({doing})")]
     Unavailable {
         /// What was being done.
         doing: &'static str,
@@ -146,6 +156,15 @@ pub enum StoreError {
         expected: u64,
         /// Rows it touched.
         found: u64,
+    },
+    /// Another node works for the tenant by now, or nobody. Nothing was written; this node must
+    /// stop working for it.
+    #[error("tenant {tenant} is no longer this node's ({doing}); nothing was written")]
+    Deposed {
+        /// What was being done.
+        doing: &'static str,
+        /// The tenant.
+        tenant: crate::domain::ids::TenantId,
     },
     /// The database was made by a newer roasd.
     #[error(
