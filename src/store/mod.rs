@@ -21,6 +21,7 @@ pub mod jobs;
 pub mod models;
 pub mod nodes;
 pub mod nudges;
+pub mod postgres;
 pub mod revenue;
 mod sql;
 pub mod sqlite;
@@ -31,7 +32,8 @@ pub mod winners;
 
 use std::sync::Arc;
 
-use sqlite::{OpenOptions, SqliteStore};
+use postgres::PostgresStore;
+use sqlite::SqliteStore;
 
 /// Everything a backend keeps: the sum of the small traits.
 pub trait Store:
@@ -82,13 +84,22 @@ impl<T> Store for T where
 {
 }
 
-/// Opens the store that a URL names, makes it if need be and migrates it.
+/// Opens the store that a URL names, makes it if need be and migrates it. A `postgres:` URL is a
+/// database on a server, anything else a file of SQLite's.
 ///
 /// # Errors
 /// [`StoreError::CannotOpen`], [`StoreError::NewerSchema`] or [`StoreError::Unavailable`], each with
 /// what to do about it.
 pub async fn open(url: &str) -> Result<Arc<dyn Store>, StoreError> {
-    open_with(url, OpenOptions::default()).await
+    open_with(url, true, postgres::OpenOptions::default().connections).await
+}
+
+/// Opens as [`open`] does, with so many connections to a server at most.
+///
+/// # Errors
+/// As [`open`].
+pub async fn open_pooled(url: &str, connections: u32) -> Result<Arc<dyn Store>, StoreError> {
+    open_with(url, true, connections).await
 }
 
 /// Opens a store that is there already; for commands that look into a daemon's database.
@@ -96,30 +107,35 @@ pub async fn open(url: &str) -> Result<Arc<dyn Store>, StoreError> {
 /// # Errors
 /// As [`open`], and [`StoreError::CannotOpen`] when there is none.
 pub async fn open_existing(url: &str) -> Result<Arc<dyn Store>, StoreError> {
-    let options = OpenOptions {
-        create: false,
-        ..OpenOptions::default()
-    };
-    open_with(url, options).await
+    open_with(url, false, postgres::OpenOptions::default().connections).await
 }
 
-async fn open_with(url: &str, options: OpenOptions) -> Result<Arc<dyn Store>, StoreError> {
-    // The rest of the URL may hold a password and is not repeated.
-    let refuse = |scheme: &str, detail: &str| StoreError::CannotOpen {
-        url: format!("{scheme}:…"),
-        detail: detail.to_owned(),
-    };
+async fn open_with(
+    url: &str,
+    create: bool,
+    connections: u32,
+) -> Result<Arc<dyn Store>, StoreError> {
     match url.split_once(':').map(|(scheme, _)| scheme) {
-        Some(scheme @ ("postgres" | "postgresql")) => Err(refuse(
-            scheme,
-            "this version keeps its data in SQLite alone, PostgreSQL arrives with a later one; \
-             give a sqlite: URL",
-        )),
-        Some(scheme) if scheme != "sqlite" => Err(refuse(
-            scheme,
-            "no store is known by this scheme; give a sqlite: URL",
-        )),
-        _ => Ok(Arc::new(SqliteStore::open(url, options).await?)),
+        Some("postgres" | "postgresql") => {
+            let options = postgres::OpenOptions {
+                create,
+                connections,
+                ..postgres::OpenOptions::default()
+            };
+            Ok(Arc::new(PostgresStore::open(url, options).await?))
+        }
+        Some(scheme) if scheme != "sqlite" => Err(StoreError::CannotOpen {
+            // The rest of the URL may hold a password and is not repeated.
+            url: format!("{scheme}:…"),
+            detail: "no store is known by this scheme; give a sqlite: or postgres: URL".to_owned(),
+        }),
+        _ => {
+            let options = sqlite::OpenOptions {
+                create,
+                ..sqlite::OpenOptions::default()
+            };
+            Ok(Arc::new(SqliteStore::open(url, options).await?))
+        }
     }
 }
 

@@ -11,5 +11,6 @@ mod http_api;
 mod layers;
 mod sandbox;
 mod store_conformance;
+mod support;
 mod systemd;
 mod vendor_errors;

@@ -24,8 +24,11 @@ use roasd::domain::ids::{
 use roasd::domain::money::{Currency, Money};
 use roasd::domain::structure::EntityRef;
 use roasd::domain::time::{self, Timestamp};
+use roasd::store::postgres::PostgresStore;
 use roasd::store::sqlite::{OpenOptions, SqliteStore};
 use roasd::store::{Store, StoreError};
+
+use crate::support::postgres::Database;
 
 type Db = Arc<dyn Store>;
 
@@ -141,13 +144,35 @@ async fn on_sqlite() -> (Db, tempfile::TempDir) {
     (Arc::new(store), dir)
 }
 
+/// A store in a database of its own, which must outlive it.
+async fn on_postgres() -> (Db, Database) {
+    let database = Database::migrated().await;
+    let store = PostgresStore::open(
+        database.url(),
+        roasd::store::postgres::OpenOptions::default(),
+    )
+    .await
+    .unwrap();
+    (Arc::new(store), database)
+}
+
 macro_rules! suite {
     ($($area:ident: $($promise:ident),+ $(,)?;)+) => {
         mod sqlite {
             $(mod $area {
                 $(#[tokio::test]
                 async fn $promise() {
-                    let (db, _dir) = super::super::on_sqlite().await;
+                    let (db, _home) = super::super::on_sqlite().await;
+                    super::super::$area::$promise(db).await;
+                })+
+            })+
+        }
+
+        mod postgres {
+            $(mod $area {
+                $(#[tokio::test]
+                async fn $promise() {
+                    let (db, _home) = super::super::on_postgres().await;
                     super::super::$area::$promise(db).await;
                 })+
             })+

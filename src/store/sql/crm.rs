@@ -1,12 +1,13 @@
 //! Rows of deals, contacts and pipeline stages, and what tells one state of a deal from another.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use super::cells::{Cells, Columns};
-use super::values::{attribution, clean, corrupt};
+use super::values::{attribution, clean, clean_opt, corrupt};
 use crate::domain::deal::{Contact, ContactFacts, CrmAmount, Deal, PipelineStage};
 use crate::domain::ids::DealId;
-use crate::domain::time::Timestamp;
+use crate::domain::time::{Timestamp, from_micros, to_micros};
 use crate::store::StoreError;
 use crate::store::crm::{CreditedDeal, UnsettledDeal};
 
@@ -72,6 +73,19 @@ pub(in crate::store) fn read_at(row: &impl Cells) -> Result<Timestamp, StoreErro
     Columns::of(TABLE, row).at("read_at")
 }
 
+/// A deal's own row just as it will be read back.
+pub(in crate::store) fn as_kept(deal: &Deal) -> Deal {
+    Deal {
+        name: clean(&deal.name).into_owned(),
+        amount: deal.amount.as_ref().map(|amount| CrmAmount {
+            decimal: clean(&amount.decimal).into_owned(),
+            currency: clean_opt(amount.currency.as_deref()).map(Cow::into_owned),
+        }),
+        created_at: from_micros(to_micros(deal.created_at)),
+        ..deal.clone()
+    }
+}
+
 /// Whether a deal's own row differs from the one kept. Its stages and contacts lie elsewhere.
 pub(in crate::store) fn differs(mut known: Deal, found: &Deal) -> bool {
     // When it last changed is not a fact of the deal that anything is counted by: a note
@@ -79,9 +93,22 @@ pub(in crate::store) fn differs(mut known: Deal, found: &Deal) -> bool {
     known.updated_at = found.updated_at;
     known.history.clone_from(&found.history);
     known.contacts.clone_from(&found.contacts);
-    let mut found = found.clone();
-    found.name = clean(&found.name).into_owned();
-    known != found
+    known != as_kept(found)
+}
+
+/// What a contact tells just as it will be read back.
+pub(in crate::store) fn facts_as_kept(facts: &ContactFacts) -> ContactFacts {
+    let clean = |text: &Option<String>| clean_opt(text.as_deref()).map(Cow::into_owned);
+    ContactFacts {
+        roasd_click_id: clean(&facts.roasd_click_id),
+        facebook_click_id: clean(&facts.facebook_click_id),
+        meta_lead_id: clean(&facts.meta_lead_id),
+        ad_id: clean(&facts.ad_id),
+        ad_set_id: clean(&facts.ad_set_id),
+        campaign_id: clean(&facts.campaign_id),
+        first_url: clean(&facts.first_url),
+        created_at: facts.created_at.map(|at| from_micros(to_micros(at))),
+    }
 }
 
 /// Reads a contact.

@@ -42,3 +42,15 @@ pub(in crate::store) fn json(
         cause: Box::new(cause),
     })
 }
+
+/// Of rows with the same key the last one, by key: one statement may not write a row twice.
+pub(in crate::store) fn last_of_each<'r, T, K: Ord>(
+    rows: &'r [T],
+    key: impl Fn(&'r T) -> K,
+) -> Vec<&'r T> {
+    let mut last = std::collections::BTreeMap::new();
+    for row in rows {
+        last.insert(key(row), row);
+    }
+    last.into_values().collect()
+}

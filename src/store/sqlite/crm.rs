@@ -14,8 +14,8 @@ use crate::domain::time::{Timestamp, from_micros};
 use crate::store::StoreError;
 use crate::store::crm::{CreditedDeal, CrmStore, UnsettledDeal};
 use crate::store::sql::crm::{
-    contact_read_at, credited, differs, read_at as kept_at, read_bare, read_contact, read_stage,
-    read_unsettled,
+    contact_read_at, credited, differs, facts_as_kept, read_at as kept_at, read_bare, read_contact,
+    read_stage, read_unsettled,
 };
 use crate::store::sql::values::{clean, clean_opt, id, micros, micros_opt};
 
@@ -183,11 +183,11 @@ async fn record(
     .bind(clean(&deal.name))
     .bind(deal.pipeline.as_str())
     .bind(deal.stage.as_str())
-    .bind(deal.amount.as_ref().map(|amount| amount.decimal.as_str()))
+    .bind(deal.amount.as_ref().map(|amount| clean(&amount.decimal)))
     .bind(
         deal.amount
             .as_ref()
-            .and_then(|amount| amount.currency.as_deref()),
+            .and_then(|amount| clean_opt(amount.currency.as_deref())),
     )
     .bind(micros(deal.created_at))
     .bind(micros(deal.updated_at))
@@ -259,7 +259,7 @@ async fn record_contact(
         if contact_read_at(row)? > read_at {
             return Ok(false);
         }
-        differs = read_contact(row)?.facts != contact.facts;
+        differs = read_contact(row)?.facts != facts_as_kept(&contact.facts);
     }
     let facts = &contact.facts;
     sqlx::query(

@@ -182,10 +182,9 @@ async fn a_wrong_place_is_named() {
     let opened = open_existing(missing.to_str().unwrap()).await;
     assert_refused(opened, "no such file");
     assert!(!missing.exists());
-    assert_refused(open("postgres://u:secret@h/db").await, "PostgreSQL");
-    let error = open("postgres://u:secret@h/db").await.map(|_| ());
+    assert_refused(open("mysql://u:secret@h/db").await, "postgres:");
+    let error = open("mysql://u:secret@h/db").await.map(|_| ());
     assert!(!format!("{error:?}").contains("secret"));
-    assert_refused(open("mysql://h/db").await, "sqlite:");
 }
 
 #[tokio::test]
