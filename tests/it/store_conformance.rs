@@ -1,5 +1,5 @@
 //! What every store promises, each promise once; the macro at the end runs the suite on each
-//! backend. What only a file can do wrong is tested in `files`.
+//! backend. What only a file can do wrong is tested in `files`, what only a server can in `server`.
 
 mod audit;
 mod changes;
@@ -9,8 +9,10 @@ mod files;
 mod inbox;
 mod insights;
 mod isolation;
+mod nodes;
 mod rest;
 mod revenue;
+mod server;
 mod visits;
 
 use std::sync::Arc;
@@ -297,6 +299,21 @@ suite! {
         nul_characters_are_left_out,
         counts_and_status_answer,
         a_closed_store_is_unavailable;
+    nodes:
+        a_node_is_known_by_name_until_it_is_forgotten,
+        the_later_of_two_of_one_name_is_the_node,
+        a_tenant_is_claimed_once_by_eight,
+        a_held_lease_is_left_and_a_lapsed_one_taken,
+        tokens_grow_whoever_claims,
+        a_node_takes_its_own_leases_anew,
+        renewing_fails_after_a_takeover,
+        a_released_lease_is_free_and_its_token_dead,
+        leases_are_listed_with_what_is_left,
+        a_holder_writes_and_reads,
+        a_fence_is_for_one_tenant,
+        a_deposed_holder_cannot_write_by_any_method,
+        nothing_is_written_after_a_takeover,
+        a_nudge_is_heard_by_all_who_listen;
     isolation:
         nothing_of_one_tenant_is_read_for_another;
 }

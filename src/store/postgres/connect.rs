@@ -188,36 +188,23 @@ impl Server {
 
     /// The connections that work is done on.
     pub(super) fn pool(&self, open: &OpenOptions, patience: &Patience) -> PgPool {
-        let patience = patience.clone();
+        let (before, after) = (patience.clone(), patience.clone());
         PgPoolOptions::new()
             .max_connections(open.connections.max(1))
             .acquire_timeout(open.acquire_timeout)
             .max_lifetime(LIFETIME)
-            // A connection in steady use shows by itself when it breaks; one that was idle is tried
-            // first, so that nobody meets the server's last restart.
+            // A connection in steady use shows by itself when it breaks. One that was idle is tried
+            // first, and each is when one broke, so that a restart of the server is met once.
             .test_before_acquire(false)
-            .before_acquire(|conn, meta| {
-                Box::pin(async move {
-                    Ok(meta.idle_for < TRIED_AFTER
-                        || matches!(
-                            tokio::time::timeout(TRY_WITHIN, conn.ping()).await,
-                            Ok(Ok(()))
-                        ))
-                })
+            .before_acquire(move |conn, meta| {
+                let doubt = before.is_in_doubt() || meta.idle_for >= TRIED_AFTER;
+                Box::pin(async move { Ok(!doubt || answers(conn).await) })
             })
             // A connection on which an answer was waited for in vain must not go back to the others,
             // nor hold its place while the operating system still hopes.
             .after_release(move |conn, _| {
-                let doubt = patience.is_in_doubt();
-                Box::pin(async move {
-                    if !doubt {
-                        return Ok(true);
-                    }
-                    match tokio::time::timeout(TRY_WITHIN, conn.ping()).await {
-                        Ok(tried) => tried.map(|()| true),
-                        Err(_) => Err(sqlx::Error::PoolTimedOut),
-                    }
-                })
+                let doubt = after.is_in_doubt();
+                Box::pin(async move { Ok(!doubt || answers(conn).await) })
             })
             .connect_lazy_with(self.options.clone())
     }
@@ -233,6 +220,14 @@ impl Server {
 }
 
 const CONNECTING: &str = "connecting";
+
+/// Whether a connection is alive.
+async fn answers(conn: &mut PgConnection) -> bool {
+    matches!(
+        tokio::time::timeout(TRY_WITHIN, conn.ping()).await,
+        Ok(Ok(()))
+    )
+}
 
 /// Where the database is, without a password.
 fn place(options: &PgConnectOptions) -> String {

@@ -37,6 +37,17 @@ pub(super) fn is_weather(error: &sqlx::Error) -> bool {
     }
 }
 
+/// Whether an error came with the loss of its connection, which others may share.
+pub(super) fn connection_is_lost(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_) => true,
+        sqlx::Error::Database(cause) => cause
+            .code()
+            .is_some_and(|code| code.starts_with("08") || code.starts_with("57P0")),
+        _ => false,
+    }
+}
+
 /// How errors of one undertaking are told, such as `"settling a deal"`.
 pub(super) fn fault(doing: &'static str) -> impl Fn(sqlx::Error) -> StoreError + Copy {
     move |error| {

@@ -12,7 +12,7 @@ use sqlx::{FromRow, Postgres, Transaction};
 use tokio::time::Instant;
 
 use super::connect::OpenOptions;
-use super::faults::fault;
+use super::faults::{connection_is_lost, fault};
 use crate::store::StoreError;
 
 /// A statement with its parameters.
@@ -27,7 +27,7 @@ pub(super) type Tx = Session<Transaction<'static, Postgres>>;
 /// A connection for one statement, which is a transaction of its own.
 pub(super) type Reader = Session<PoolConnection<Postgres>>;
 
-/// How long connections stay in doubt after one gave no answer.
+/// How long connections stay in doubt after one broke or gave no answer.
 const DOUBT: Duration = Duration::from_secs(60);
 
 /// How long an answer is waited for. A server that is alive answers or refuses within its own
@@ -48,7 +48,7 @@ impl Patience {
         }
     }
 
-    /// Whether a connection gave no answer lately, so that others may not either.
+    /// Whether a connection broke or gave no answer lately, so that others may be dead too.
     pub(super) fn is_in_doubt(&self) -> bool {
         let until = self
             .doubt_until
@@ -62,17 +62,22 @@ impl Patience {
         doing: &'static str,
         asked: impl Future<Output = Result<T, sqlx::Error>>,
     ) -> Result<T, StoreError> {
-        if let Ok(answer) = tokio::time::timeout(self.answer, asked).await {
-            return answer.map_err(fault(doing));
+        let answer = tokio::time::timeout(self.answer, asked).await;
+        if answer.as_ref().map_or(true, |answer| {
+            answer.as_ref().is_err_and(connection_is_lost)
+        }) {
+            *self
+                .doubt_until
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + DOUBT);
         }
-        *self
-            .doubt_until
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + DOUBT);
-        Err(StoreError::Unavailable {
-            doing,
-            cause: format!("no answer within {} s", self.answer.as_secs()).into(),
-        })
+        match answer {
+            Ok(answer) => answer.map_err(fault(doing)),
+            Err(_) => Err(StoreError::Unavailable {
+                doing,
+                cause: format!("no answer within {} s", self.answer.as_secs()).into(),
+            }),
+        }
     }
 }
 

@@ -34,11 +34,9 @@ use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
 use sqlx::{ConnectOptions, Sqlite, SqliteConnection, Transaction};
-use tokio::sync::broadcast;
 
 use super::StoreError;
 use super::nodes::Fence;
-use super::nudges::{NUDGES_KEPT, Nudge};
 use super::sql::nodes::{check_own, deposed};
 use crate::domain::ids::TenantId;
 use faults::fault;
@@ -81,7 +79,7 @@ pub struct SqliteStore {
     writer: SqlitePool,
     readers: SqlitePool,
     appends: append::Appender,
-    nudges: broadcast::Sender<Nudge>,
+    nudges: nudges::Bell,
     /// What every write of this handle is fenced by.
     fence: Option<Arc<Fence>>,
 }
@@ -128,7 +126,7 @@ impl SqliteStore {
             writer,
             readers,
             appends,
-            nudges: broadcast::Sender::new(NUDGES_KEPT),
+            nudges: nudges::Bell::default(),
             fence: None,
         })
     }

@@ -48,6 +48,7 @@ impl StatusStore for SqliteStore {
     }
 
     async fn close(&self) {
+        self.nudges.close();
         self.readers.close().await;
         // The last connection to close folds the log into the file by itself; doing it here too
         // leaves a whole file even while another process still has it open. Failing costs nothing:

@@ -279,7 +279,7 @@ async fn the_logs_can_only_be_added_to() {
 }
 
 /// Tables and views that reports rely on, by the names in the documentation.
-const TABLES: &[&str] = &[
+pub(super) const TABLES: &[&str] = &[
     "inbox",
     "crm_events",
     "crm_deals",
@@ -310,7 +310,7 @@ const TABLES: &[&str] = &[
     "nodes",
     "tenant_leases",
 ];
-const VIEWS: &[&str] = &[
+pub(super) const VIEWS: &[&str] = &[
     "select * from v_recent_budget_changes",
     "select * from v_campaign_activity_summary",
     "select * from v_safety_check_failures",

@@ -7,7 +7,7 @@ use roasd::store::postgres::{OpenOptions, PostgresStore};
 use roasd::store::status::StatusStore as _;
 use sha2::{Digest as _, Sha256};
 use sqlx::postgres::{PgConnectOptions, PgConnection};
-use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
+use sqlx::{AssertSqlSafe, ConnectOptions as _};
 
 /// The lock under which one process makes the template that all copy.
 const MAKING_THE_TEMPLATE: i64 = 0x7465_7374;
