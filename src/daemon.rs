@@ -136,7 +136,8 @@ impl Daemon {
                 )
             })?;
         let address = listener.local_addr()?;
-        let store = crate::store::open(&database_url(&config)).await?;
+        let connections = config.daemon.database_connections;
+        let store = crate::store::open_pooled(&database_url(&config), connections).await?;
         let metrics = crate::telemetry::Metrics::install()?;
         let http = crate::vendors::http_client(Duration::from_secs(10))?;
         let gate = Arc::new(MetaGate::new(gate_config(&config), clock.clone()));

@@ -1,5 +1,6 @@
 //! What every store promises, each promise once; the macro at the end runs the suite on each
-//! backend. What only a file can do wrong is tested in `files`, what only a server can in `server`.
+//! backend. What only a file can do wrong is tested in `files`, what only a server can in
+//! `server` and `outages`.
 
 mod audit;
 mod changes;
@@ -10,6 +11,7 @@ mod inbox;
 mod insights;
 mod isolation;
 mod nodes;
+mod outages;
 mod rest;
 mod revenue;
 mod server;

@@ -174,6 +174,12 @@ impl Server {
                 sqlx::Error::Tls(_) => {
                     return refuse(&self.place, format!("no TLS with it: {error}"));
                 }
+                sqlx::Error::Io(cause) if cause.kind() == std::io::ErrorKind::InvalidData => {
+                    return refuse(
+                        &self.place,
+                        format!("its TLS certificate is not accepted: {cause}; see sslrootcert"),
+                    );
+                }
                 error if is_weather(error) => {
                     return StoreError::Unavailable {
                         doing: CONNECTING,

@@ -29,6 +29,8 @@ pub(super) fn is_weather(error: &sqlx::Error) -> bool {
         | sqlx::Error::PoolTimedOut
         | sqlx::Error::PoolClosed
         | sqlx::Error::WorkerCrashed
+        // A server that ends in the middle of a greeting leaves half an answer.
+        | sqlx::Error::Protocol(_)
         | sqlx::Error::BeginFailed => true,
         sqlx::Error::Database(cause) => cause
             .code()
@@ -40,7 +42,7 @@ pub(super) fn is_weather(error: &sqlx::Error) -> bool {
 /// Whether an error came with the loss of its connection, which others may share.
 pub(super) fn connection_is_lost(error: &sqlx::Error) -> bool {
     match error {
-        sqlx::Error::Io(_) => true,
+        sqlx::Error::Io(_) | sqlx::Error::Protocol(_) => true,
         sqlx::Error::Database(cause) => cause
             .code()
             .is_some_and(|code| code.starts_with("08") || code.starts_with("57P0")),
