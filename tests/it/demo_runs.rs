@@ -238,3 +238,61 @@ async fn a_revoked_token_holds_its_tenant_and_no_other() {
     daemon.stop().await;
     sandbox.stop().await;
 }
+
+/// Two days of the demo on the store that a URL names (SQLite's file without one): every line of every
+/// audit log.
+async fn two_days(database: Option<&str>) -> Vec<audit::ChainedEntry> {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let dir = tempfile::tempdir().unwrap();
+    let vendors = SandboxConfig::demo(dir.path(), 7);
+    let start = vendors.start;
+    let clock = SteppedClock::new(start);
+    let hold = clock.hold();
+    let shared: Arc<dyn Clock> = Arc::new(clock.clone());
+    let sandbox = Sandbox::start(vendors, shared.clone()).await.unwrap();
+    let settings = roasd::cli::demo::Settings {
+        listen: "127.0.0.1:0".parse().unwrap(),
+        clock: None,
+        poll: time::minutes(30),
+    };
+    let file = roasd::cli::demo::write_config(dir.path(), &sandbox, &settings).unwrap();
+    let environment = match database {
+        Some(url) => Environment::from([("ROASD__DAEMON__DATABASE_URL", url)]),
+        None => Environment::empty(),
+    };
+    let config = Config::load(Some(&file), &environment).unwrap();
+    let daemon = Daemon::start(config, shared, 7, time::hours(1))
+        .await
+        .unwrap();
+    sandbox
+        .start_deliveries(DeliverTo {
+            base: format!("http://{}", daemon.address()),
+            public_url: roasd::cli::demo::PUBLIC_URL.to_owned(),
+        })
+        .unwrap();
+    drop(hold);
+    clock.run_until(time::add(start, time::days(2))).await;
+    let store = daemon.store();
+    let mut lines = Vec::new();
+    for tenant in TENANTS {
+        let tenant = TenantId::new(tenant).unwrap();
+        let some = store.audit_lines(&tenant, 0, 100_000).await.unwrap();
+        audit::verify(&some).unwrap();
+        lines.extend(some);
+    }
+    daemon.stop().await;
+    sandbox.stop().await;
+    lines
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_store_makes_no_difference() {
+    let on_sqlite = two_days(None).await;
+    let database = crate::support::postgres::Database::empty().await;
+    let on_postgres = two_days(Some(database.url())).await;
+    assert!(on_sqlite.len() > 20, "{}", on_sqlite.len());
+    for (left, right) in on_sqlite.iter().zip(&on_postgres) {
+        assert_eq!(left, right);
+    }
+    assert_eq!(on_sqlite.len(), on_postgres.len());
+}
