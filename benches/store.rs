@@ -5,7 +5,11 @@
     reason = "a benchmark whose set-up fails has nothing to measure"
 )]
 
+use std::fmt;
+use std::io::{Seek as _, Write as _};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use divan::counter::ItemsCount;
 use roasd::domain::change::{Origin, ProposedChange, Target};
@@ -14,14 +18,88 @@ use roasd::domain::insight::{AdInsight, ReportWindow};
 use roasd::domain::money::{Currency, Money};
 use roasd::domain::structure::EntityRef;
 use roasd::domain::time::{self, Timestamp};
-use roasd::store::changes::{ChangeStore, Settlement};
-use roasd::store::inbox::{Delivery, DeliveryOutcome, InboxStore};
-use roasd::store::insights::InsightStore;
-use roasd::store::sqlite::{OpenOptions, SqliteStore};
+use roasd::store::Store;
+use roasd::store::changes::Settlement;
+use roasd::store::inbox::{Delivery, DeliveryOutcome};
+use sqlx::{AssertSqlSafe, Connection as _};
 use tokio::runtime::Runtime;
 
 fn main() {
+    say_what_a_sync_costs();
     divan::main();
+}
+
+/// What a commit can cost at least: the disk's own sync, measured on the same machine in the same run.
+fn say_what_a_sync_costs() {
+    const SYNCS: u32 = 200;
+    let mut file = tempfile::tempfile().unwrap();
+    let begin = Instant::now();
+    for _ in 0..SYNCS {
+        file.rewind().unwrap();
+        file.write_all(&[b'x'; 8_192]).unwrap();
+        file.sync_data().unwrap();
+    }
+    println!(
+        "8 KiB written and synced in {:?}, so {:.0} commits/s one after the other",
+        begin.elapsed() / SYNCS,
+        f64::from(SYNCS) / begin.elapsed().as_secs_f64()
+    );
+    if let Some(server) = server() {
+        let runtime = Runtime::new().unwrap();
+        let (fsync, commit): (String, String) = runtime.block_on(async {
+            let mut conn = sqlx::PgConnection::connect(&server).await.unwrap();
+            sqlx::query_as("select current_setting('fsync'), current_setting('synchronous_commit')")
+                .fetch_one(&mut conn)
+                .await
+                .unwrap()
+        });
+        println!("PostgreSQL: fsync {fsync}, synchronous_commit {commit}");
+    } else {
+        println!("PostgreSQL is not measured: ROASD_TEST_POSTGRES_URL is not set");
+    }
+}
+
+/// The server to measure, if any.
+fn server() -> Option<String> {
+    std::env::var("ROASD_TEST_POSTGRES_URL").ok()
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Backend {
+    Sqlite,
+    Postgres,
+}
+
+/// A backend and how many work on it at once.
+#[derive(Debug, Clone, Copy)]
+struct Case(Backend, usize);
+
+impl fmt::Display for Backend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Sqlite => "sqlite",
+            Self::Postgres => "postgres",
+        })
+    }
+}
+
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.0, self.1)
+    }
+}
+
+fn backends() -> Vec<Backend> {
+    let mut backends = vec![Backend::Sqlite];
+    backends.extend(server().map(|_| Backend::Postgres));
+    backends
+}
+
+fn cases(workers: &[usize]) -> Vec<Case> {
+    backends()
+        .into_iter()
+        .flat_map(|backend| workers.iter().map(move |n| Case(backend, *n)))
+        .collect()
 }
 
 fn at(s: i64) -> Timestamp {
@@ -32,22 +110,34 @@ fn tenant() -> TenantId {
     TenantId::new("acme").unwrap()
 }
 
+/// A store of its own, which goes with this.
 struct World {
     runtime: Runtime,
-    store: SqliteStore,
-    dir: tempfile::TempDir,
+    store: Arc<dyn Store>,
+    url: String,
+    _dir: tempfile::TempDir,
     next: AtomicU64,
 }
 
 impl World {
-    fn new() -> Self {
+    fn new(backend: Backend) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let runtime = Runtime::new().unwrap();
-        let store = runtime.block_on(open(&dir));
+        let url = match backend {
+            Backend::Sqlite => format!("sqlite:{}", dir.path().join("roasd.db").display()),
+            Backend::Postgres => {
+                let mut url: url::Url = server().unwrap().parse().unwrap();
+                url.set_path(&format!("roasd_bench_{}", std::process::id()));
+                runtime.block_on(on_server("create database"));
+                url.into()
+            }
+        };
+        let store = runtime.block_on(roasd::store::open(&url)).unwrap();
         Self {
             runtime,
             store,
-            dir,
+            url,
+            _dir: dir,
             next: AtomicU64::new(0),
         }
     }
@@ -59,98 +149,181 @@ impl World {
             body: vec![b'x'; 400],
         }
     }
+
+    /// Runs as many tasks at once, and waits for all.
+    fn all<F, T>(&self, tasks: usize, task: F)
+    where
+        F: Fn(usize) -> T,
+        T: Future<Output = ()> + Send + 'static,
+    {
+        self.runtime.block_on(async {
+            let running: Vec<_> = (0..tasks).map(|n| tokio::spawn(task(n))).collect();
+            for one in running {
+                one.await.unwrap();
+            }
+        });
+    }
+
+    /// Fills the inbox.
+    fn fill(&self, rows: usize) {
+        self.all(rows, |_| {
+            let (store, delivery) = (self.store.clone(), self.delivery());
+            async move {
+                store
+                    .append_delivery(&tenant(), &delivery, at(0))
+                    .await
+                    .unwrap();
+            }
+        });
+    }
 }
 
-async fn open(dir: &tempfile::TempDir) -> SqliteStore {
-    let path = dir.path().join("roasd.db");
-    SqliteStore::open(path.to_str().unwrap(), OpenOptions::default())
+impl Drop for World {
+    fn drop(&mut self) {
+        self.runtime.block_on(self.store.close());
+        if self.url.starts_with("postgres") {
+            self.runtime.block_on(on_server("drop database"));
+        }
+    }
+}
+
+async fn on_server(what: &str) {
+    let mut conn = sqlx::PgConnection::connect(&server().unwrap())
         .await
-        .unwrap()
+        .unwrap();
+    let statement = format!("{what} roasd_bench_{}", std::process::id());
+    sqlx::raw_sql(AssertSqlSafe(statement))
+        .execute(&mut conn)
+        .await
+        .unwrap();
 }
 
-/// From a path to a store that answers, on a database that exists.
-#[divan::bench]
-fn open_existing(bencher: divan::Bencher<'_, '_>) {
-    let world = World::new();
-    bencher.bench_local(|| world.runtime.block_on(open(&world.dir)));
+/// From an address to a store that answers, on a database that exists.
+#[divan::bench(args = backends())]
+fn open_existing(bencher: divan::Bencher<'_, '_>, backend: Backend) {
+    let world = World::new(backend);
+    bencher.bench_local(|| {
+        world.runtime.block_on(async {
+            let store = roasd::store::open_existing(&world.url).await.unwrap();
+            store.tenants().await.unwrap();
+            store.close().await;
+        });
+    });
 }
 
 /// Deliveries acknowledged, each synced to disk, by so many senders at once.
-#[divan::bench(args = [1, 8, 64])]
-fn append_delivery(bencher: divan::Bencher<'_, '_>, producers: usize) {
+#[divan::bench(args = cases(&[1, 8, 64, 256]))]
+fn append_delivery(bencher: divan::Bencher<'_, '_>, Case(backend, producers): Case) {
     const EACH: usize = 32;
-    let world = World::new();
+    let world = World::new(backend);
     bencher
         .counter(ItemsCount::new(producers * EACH))
         .bench_local(|| {
-            world.runtime.block_on(async {
-                let tasks: Vec<_> = (0..producers)
-                    .map(|_| {
-                        let store = world.store.clone();
-                        let deliveries: Vec<_> = (0..EACH).map(|_| world.delivery()).collect();
-                        tokio::spawn(async move {
-                            for delivery in deliveries {
-                                store
-                                    .append_delivery(&tenant(), &delivery, at(0))
-                                    .await
-                                    .unwrap();
-                            }
-                        })
-                    })
-                    .collect();
-                for task in tasks {
-                    task.await.unwrap();
+            world.all(producers, |_| {
+                let store = world.store.clone();
+                let deliveries: Vec<_> = (0..EACH).map(|_| world.delivery()).collect();
+                async move {
+                    for delivery in deliveries {
+                        store
+                            .append_delivery(&tenant(), &delivery, at(0))
+                            .await
+                            .unwrap();
+                    }
                 }
             });
         });
 }
 
-/// Fifty deliveries claimed at once, and each settled by itself.
-#[divan::bench]
-fn claim_and_settle(bencher: divan::Bencher<'_, '_>) {
-    const ROWS: u32 = 50;
-    let world = World::new();
+async fn settle(store: &dyn Store, id: i64, attempt: i64) {
+    let nothing = DeliveryOutcome::default();
+    store
+        .settle_delivery(&tenant(), id, attempt, &nothing, at(2))
+        .await
+        .unwrap();
+}
+
+/// Deliveries claimed one by one and settled one by one, by so many workers at once.
+#[divan::bench(args = cases(&[1, 8]))]
+fn claim_one_settle_one(bencher: divan::Bencher<'_, '_>, Case(backend, workers): Case) {
+    const EACH: usize = 32;
+    let world = World::new(backend);
     bencher
-        .counter(ItemsCount::new(ROWS))
-        .with_inputs(|| {
-            world.runtime.block_on(async {
-                for _ in 0..ROWS {
-                    world
-                        .store
-                        .append_delivery(&tenant(), &world.delivery(), at(0))
-                        .await
-                        .unwrap();
-                }
-            });
-        })
+        .counter(ItemsCount::new(workers * EACH))
+        .with_inputs(|| world.fill(workers * EACH))
         .bench_local_values(|()| {
-            world.runtime.block_on(async {
-                let claimed = world
-                    .store
-                    .claim_deliveries(&tenant(), at(1), at(60), ROWS)
-                    .await
-                    .unwrap();
-                for row in claimed {
-                    world
-                        .store
-                        .settle_delivery(
-                            &tenant(),
-                            row.id,
-                            row.attempt,
-                            &DeliveryOutcome::default(),
-                            at(2),
-                        )
-                        .await
-                        .unwrap();
+            world.all(workers, |_| {
+                let store = world.store.clone();
+                async move {
+                    for _ in 0..EACH {
+                        let claimed = store
+                            .claim_deliveries(&tenant(), at(1), at(60), 1)
+                            .await
+                            .unwrap();
+                        for row in claimed {
+                            settle(&*store, row.id, row.attempt).await;
+                        }
+                    }
                 }
             });
         });
+}
+
+/// Deliveries claimed fifty at once and settled as they are done, by so many workers at once.
+#[divan::bench(args = cases(&[1, 8]))]
+fn claim_fifty_settle_each(bencher: divan::Bencher<'_, '_>, Case(backend, workers): Case) {
+    const ROWS: u32 = 50;
+    const TIMES: usize = 4;
+    let world = World::new(backend);
+    let rows = workers * TIMES * 50;
+    bencher
+        .counter(ItemsCount::new(rows))
+        .with_inputs(|| world.fill(rows))
+        .bench_local_values(|()| {
+            world.all(workers, |_| {
+                let store = world.store.clone();
+                async move {
+                    for _ in 0..TIMES {
+                        let claimed = store
+                            .claim_deliveries(&tenant(), at(1), at(60), ROWS)
+                            .await
+                            .unwrap();
+                        let settled = claimed
+                            .iter()
+                            .map(|row| settle(&*store, row.id, row.attempt));
+                        futures_util::future::join_all(settled).await;
+                    }
+                }
+            });
+        });
+}
+
+/// How long after it was sent a delivery is claimed, with one that claims and one that sends: the time
+/// from the append's call to the claim's return.
+#[divan::bench(args = backends())]
+fn append_then_claim(bencher: divan::Bencher<'_, '_>, backend: Backend) {
+    let world = World::new(backend);
+    bencher.bench_local(|| {
+        let delivery = world.delivery();
+        world.runtime.block_on(async {
+            world
+                .store
+                .append_delivery(&tenant(), &delivery, at(0))
+                .await
+                .unwrap();
+            let claimed = world
+                .store
+                .claim_deliveries(&tenant(), at(1), at(60), 1)
+                .await
+                .unwrap();
+            assert_eq!(claimed.len(), 1);
+        });
+    });
 }
 
 /// A pull of ten thousand rows that replaces the one before.
-#[divan::bench]
-fn record_insights(bencher: divan::Bencher<'_, '_>) {
-    let world = World::new();
+#[divan::bench(args = backends())]
+fn record_insights(bencher: divan::Bencher<'_, '_>, backend: Backend) {
+    let world = World::new(backend);
     let first = time::parse_date("2026-11-01").unwrap();
     let rows: Vec<_> = (0..10_000_i64)
         .map(|n| AdInsight {
@@ -182,9 +355,9 @@ fn record_insights(bencher: divan::Bencher<'_, '_>) {
 }
 
 /// One change from proposal to settlement: four commits, four audit lines.
-#[divan::bench]
-fn change_from_proposal_to_settlement(bencher: divan::Bencher<'_, '_>) {
-    let world = World::new();
+#[divan::bench(args = backends())]
+fn change_from_proposal_to_settlement(bencher: divan::Bencher<'_, '_>, backend: Backend) {
+    let world = World::new(backend);
     let budget = |minor| Target::DailyBudget(Money::from_minor(minor, Currency::USD));
     let mut proposed = ProposedChange {
         id: "x".parse().unwrap(),

@@ -178,7 +178,9 @@ impl Daemon {
             })?;
         let address = listener.local_addr()?;
         let lock = lock_database(parts.database_url.expose_secret())?;
-        let store = crate::store::open(parts.database_url.expose_secret()).await?;
+        let connections = parts.database_connections;
+        let url = parts.database_url.expose_secret();
+        let store = crate::store::open_pooled(url, connections).await?;
         let metrics = crate::telemetry::Metrics::install()?;
         let gates = Arc::new(Gates::new(clock.clone()));
         gates.configure(&parts);

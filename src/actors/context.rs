@@ -354,13 +354,16 @@ pub fn gate_snapshot(
     snapshot
 }
 
-/// A store that is out is weather; a row that cannot be read or a bug is a broken promise.
+/// A store that is out is weather, and so is a tenant that went to another node: its actors here
+/// wait to be stopped. A row that cannot be read or a bug is a broken promise.
 ///
 /// # Errors
 /// [`super::stage::Broken`] for all but weather.
 pub fn weather(error: &StoreError) -> Result<Progress, super::stage::Broken> {
     match error {
-        StoreError::Unavailable { .. } => Ok(Progress::Degraded(chain(error))),
+        StoreError::Unavailable { .. } | StoreError::Deposed { .. } => {
+            Ok(Progress::Degraded(chain(error)))
+        }
         _ => Err(super::stage::Broken(chain(error))),
     }
 }

@@ -57,8 +57,8 @@ struct Args {
     /// Print JSON for programs instead of text for people.
     #[arg(long, global = true)]
     json: bool,
-    /// Open this database and read no configuration: `roasd --database FILE pause` works while the
-    /// configuration is broken.
+    /// Open this database, a file or a postgres: address, and read no configuration: `roasd
+    /// --database FILE pause` works while the configuration is broken.
     #[arg(long, global = true, value_name = "FILE", conflicts_with = "config")]
     database: Option<String>,
     #[command(subcommand)]

@@ -12,8 +12,8 @@ use crate::domain::money::Percentage;
 use crate::domain::time::{SignedDuration, Timestamp};
 
 section! {
-    /// The process itself. A change of `listen`, `data_dir`, `database_url` or `log_format` needs a
-    /// restart; the rest applies on `systemctl reload`.
+    /// The process itself. A change of `listen`, `data_dir`, `database_url`, `database_connections`
+    /// or `log_format` needs a restart; the rest applies on `systemctl reload`.
     pub struct Daemon {
         /// The address that webhooks, clicks, the API and health are served on. Loopback, since TLS
         /// belongs to the proxy in front.
@@ -24,9 +24,14 @@ section! {
         /// Where the database, keys and caches live. $STATE_DIRECTORY, which systemd sets, takes the
         /// place of this default.
         data_dir: PathBuf = default("\"./roasd-data\""),
-        /// The database, when it is not the SQLite file `roasd.db` in `data_dir`. An address with a
-        /// password is a secret: { env = "NAME" }, { file = "/path" } or { credential = "name" }.
+        /// The database, when it is not the SQLite file `roasd.db` in `data_dir`: another file, or
+        /// PostgreSQL 14 or newer, such as "postgres://roasd@host/roasd?sslmode=verify-full". An
+        /// address with a password is a secret: { env = "NAME" }, { file = "/path" } or
+        /// { credential = "name" }.
         database_url: Option<DatabaseUrl> = optional("\"sqlite:///var/lib/roasd/roasd.db\""),
+        /// Connections to PostgreSQL at most, besides one that listens. Each node has its own, and
+        /// together they stay below the server's max_connections.
+        database_connections: u32 = default("10").within(2.0, 200.0),
         /// Which log lines are written: a level, and levels by module, such as
         /// "info,roasd::actors=debug".
         log: LogFilter = default("\"info\""),

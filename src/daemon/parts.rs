@@ -40,6 +40,8 @@ pub struct Parts {
     pub data_dir: PathBuf,
     /// The database.
     pub database_url: SecretString,
+    /// Connections to it, where it is on a server.
+    pub database_connections: u32,
     /// The key of all keyed hashes, when it is configured.
     pub hash_key: Option<SecretString>,
     /// How long a soft stop waits.
@@ -89,7 +91,8 @@ impl Parts {
             listen,
             public_url,
             data_dir,
-            database_url: _,
+            database_url: _, // below, with its default
+            database_connections,
             log: _, // logs are set up before anything else
             log_format: _,
             shutdown_grace,
@@ -118,6 +121,7 @@ impl Parts {
             listen: *listen,
             data_dir: data_dir.clone(),
             database_url: config.database_url().value().clone(),
+            database_connections: *database_connections,
             hash_key: hash_key.as_ref().map(value),
             shutdown_grace: shutdown_grace.unsigned_abs(),
             retention: Retention {

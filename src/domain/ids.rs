@@ -146,6 +146,11 @@ text_id!(
     RunId,
     "run id"
 );
+text_id!(
+    /// A process of roasd that shares a store with others.
+    NodeId,
+    "node id"
+);
 
 macro_rules! minted {
     ($($name:ident),+) => {$(

@@ -19,8 +19,12 @@ pub mod inbox;
 pub mod insights;
 pub mod jobs;
 pub mod models;
+pub mod nodes;
+pub mod nudges;
+pub mod postgres;
 pub mod privacy;
 pub mod revenue;
+mod sql;
 pub mod sqlite;
 pub mod status;
 pub mod tenants;
@@ -29,7 +33,8 @@ pub mod winners;
 
 use std::sync::Arc;
 
-use sqlite::{OpenOptions, SqliteStore};
+use postgres::PostgresStore;
+use sqlite::SqliteStore;
 
 /// Everything a backend keeps: the sum of the small traits.
 pub trait Store:
@@ -43,6 +48,8 @@ pub trait Store:
     + insights::InsightStore
     + jobs::JobStore
     + models::ModelStore
+    + nodes::NodeStore
+    + nudges::NudgeStore
     + privacy::RetentionStore
     + revenue::RevenueStore
     + status::StatusStore
@@ -65,6 +72,8 @@ impl<T> Store for T where
         + insights::InsightStore
         + jobs::JobStore
         + models::ModelStore
+        + nodes::NodeStore
+        + nudges::NudgeStore
         + privacy::RetentionStore
         + revenue::RevenueStore
         + status::StatusStore
@@ -76,13 +85,22 @@ impl<T> Store for T where
 {
 }
 
-/// Opens the store that a URL names, makes it if need be and migrates it.
+/// Opens the store that a URL names, makes it if need be and migrates it. A `postgres:` URL is a
+/// database on a server, anything else a file of SQLite's.
 ///
 /// # Errors
 /// [`StoreError::CannotOpen`], [`StoreError::NewerSchema`] or [`StoreError::Unavailable`], each with
 /// what to do about it.
 pub async fn open(url: &str) -> Result<Arc<dyn Store>, StoreError> {
-    open_with(url, OpenOptions::default()).await
+    open_with(url, true, postgres::OpenOptions::default().connections).await
+}
+
+/// Opens as [`open`] does, with so many connections to a server at most.
+///
+/// # Errors
+/// As [`open`].
+pub async fn open_pooled(url: &str, connections: u32) -> Result<Arc<dyn Store>, StoreError> {
+    open_with(url, true, connections).await
 }
 
 /// The file that a URL's database is, for a database that serves one daemon alone; `None` for one
@@ -99,30 +117,35 @@ pub fn file_of(url: &str) -> Option<std::path::PathBuf> {
 /// # Errors
 /// As [`open`], and [`StoreError::CannotOpen`] when there is none.
 pub async fn open_existing(url: &str) -> Result<Arc<dyn Store>, StoreError> {
-    let options = OpenOptions {
-        create: false,
-        ..OpenOptions::default()
-    };
-    open_with(url, options).await
+    open_with(url, false, postgres::OpenOptions::default().connections).await
 }
 
-async fn open_with(url: &str, options: OpenOptions) -> Result<Arc<dyn Store>, StoreError> {
-    // The rest of the URL may hold a password and is not repeated.
-    let refuse = |scheme: &str, detail: &str| StoreError::CannotOpen {
-        url: format!("{scheme}:…"),
-        detail: detail.to_owned(),
-    };
+async fn open_with(
+    url: &str,
+    create: bool,
+    connections: u32,
+) -> Result<Arc<dyn Store>, StoreError> {
     match url.split_once(':').map(|(scheme, _)| scheme) {
-        Some(scheme @ ("postgres" | "postgresql")) => Err(refuse(
-            scheme,
-            "this version keeps its data in SQLite alone, PostgreSQL arrives with a later one; \
-             give a sqlite: URL",
-        )),
-        Some(scheme) if scheme != "sqlite" => Err(refuse(
-            scheme,
-            "no store is known by this scheme; give a sqlite: URL",
-        )),
-        _ => Ok(Arc::new(SqliteStore::open(url, options).await?)),
+        Some("postgres" | "postgresql") => {
+            let options = postgres::OpenOptions {
+                create,
+                connections,
+                ..postgres::OpenOptions::default()
+            };
+            Ok(Arc::new(PostgresStore::open(url, options).await?))
+        }
+        Some(scheme) if scheme != "sqlite" => Err(StoreError::CannotOpen {
+            // The rest of the URL may hold a password and is not repeated.
+            url: format!("{scheme}:…"),
+            detail: "no store is known by this scheme; give a sqlite: or postgres: URL".to_owned(),
+        }),
+        _ => {
+            let options = sqlite::OpenOptions {
+                create,
+                ..sqlite::OpenOptions::default()
+            };
+            Ok(Arc::new(SqliteStore::open(url, options).await?))
+        }
     }
 }
 
@@ -132,8 +155,9 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// What went wrong with the store, named by what the caller can do about it.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The database is down, busy, full or read-only: weather. Nothing was written; try later.
-    #[error("the database is not available ({doing}); nothing was written")]
+    /// The database is down, busy, full or read-only: weather. Nothing was written, unless the
+    /// connection broke just as the commit was answered: try later, and let the repeat find out.
+    #[error("the database is not available ({doing})")]
     Unavailable {
         /// What was being done.
         doing: &'static str,
@@ -158,6 +182,15 @@ pub enum StoreError {
         expected: u64,
         /// Rows it touched.
         found: u64,
+    },
+    /// Another node works for the tenant by now, or nobody. Nothing was written; this node must
+    /// stop working for it.
+    #[error("tenant {tenant} is no longer this node's ({doing}); nothing was written")]
+    Deposed {
+        /// What was being done.
+        doing: &'static str,
+        /// The tenant.
+        tenant: crate::domain::ids::TenantId,
     },
     /// The database was made by a newer roasd.
     #[error(

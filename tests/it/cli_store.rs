@@ -80,24 +80,7 @@ impl Desk {
                 .await
                 .unwrap(),
         );
-        store
-            .ensure_tenant(&acme(), "Acme Fitness", at(0))
-            .await
-            .unwrap();
-        let decision = record_decision(&*store).await;
-        for (id, on) in [("wait-1", "s1"), ("wait-2", "s2")] {
-            let proposed = ProposedChange {
-                needs_approval: true,
-                origin: Origin::Decision(decision.clone()),
-                ..proposal(id, on, 12_000)
-            };
-            store.propose(&proposed, at(10)).await.unwrap();
-        }
-        store
-            .propose(&proposal("done-1", "s9", 12_000), at(20))
-            .await
-            .unwrap();
-        complete(&*store, "done-1", 11_500).await;
+        let decision = make_history(&*store).await;
         let environment = Environment::from([("T", "token")]);
         let config = Config::from_text("config.toml", CONFIG, &environment).unwrap();
         let ctx = CliContext {
@@ -182,6 +165,29 @@ impl Desk {
         self.ctx.json = true;
         self
     }
+}
+
+/// What [`Desk::new`] tells of; returns the decision behind the waiting change.
+async fn make_history(store: &dyn Store) -> DecisionId {
+    store
+        .ensure_tenant(&acme(), "Acme Fitness", at(0))
+        .await
+        .unwrap();
+    let decision = record_decision(store).await;
+    for (id, on) in [("wait-1", "s1"), ("wait-2", "s2")] {
+        let proposed = ProposedChange {
+            needs_approval: true,
+            origin: Origin::Decision(decision.clone()),
+            ..proposal(id, on, 12_000)
+        };
+        store.propose(&proposed, at(10)).await.unwrap();
+    }
+    store
+        .propose(&proposal("done-1", "s9", 12_000), at(20))
+        .await
+        .unwrap();
+    complete(store, "done-1", 11_500).await;
+    decision
 }
 
 fn text(out: Vec<u8>) -> String {
@@ -826,4 +832,48 @@ async fn migrating_makes_the_database_and_a_second_time_changes_nothing() {
     let error = CliContext::open(config, false, false).await.unwrap_err();
     says(&error.to_string(), &["there is no such file"]);
     assert!(!missing.exists());
+}
+
+#[tokio::test]
+async fn every_command_works_on_postgresql() {
+    let database = crate::support::postgres::Database::empty().await;
+    let environment = Environment::from([
+        ("T", "token"),
+        ("ROASD__DAEMON__DATABASE_URL", database.url()),
+    ]);
+    let config = Config::from_text("config.toml", CONFIG, &environment).unwrap();
+    let unmigrated = CliContext::open(config.clone(), false, false).await;
+    says(&unmigrated.unwrap_err().to_string(), &["roasd migrate"]);
+    for _ in 0..2 {
+        let mut out = Vec::new();
+        let args = migrate::MigrateArgs::default();
+        migrate::run(&args, &config, false, &mut out).await.unwrap();
+        let place = format!("/{} is at schema version 1", database.name());
+        says(&text(out), &["postgres://", &place]);
+    }
+    let mut ctx = CliContext::open(config, false, false).await.unwrap();
+    ctx.clock = Arc::new(SteppedClock::new(at(3_600)));
+    let decision = make_history(&*ctx.store).await;
+    let desk = Desk {
+        _dir: tempfile::tempdir().unwrap(),
+        path: std::path::PathBuf::new(),
+        ctx,
+        decision,
+    };
+    says(
+        &desk.status().await,
+        &["acme (Acme Fitness)", "2 awaiting approval"],
+    );
+    let (exit, approved) = desk.approve(&["wait-1"]).await;
+    assert_eq!(exit, Exit::Done, "{approved}");
+    assert_eq!(desk.state("wait-1").await, ChangeState::Pending);
+    let (_, list) = desk.changes(ChangesCommand::List(list_all(true))).await;
+    says(&list, &["wait-1", "wait-2", "done-1"]);
+    let (exit, _) = desk.explain(desk.decision.as_str()).await;
+    assert_eq!(exit, Exit::Done);
+    assert_eq!(desk.pause(None).await.0, Exit::Done);
+    assert_eq!(desk.resume(None).await.0, Exit::Done);
+    let (exit, shown) = desk.verify().await;
+    assert_eq!(exit, Exit::Done);
+    says(&shown, &["acme: 8 lines hold"]);
 }

@@ -6,11 +6,14 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use roasd::config::{Config, Environment};
+use roasd::domain::audit::ChainedEntry;
 use roasd::domain::time;
 use roasd::sandbox::{Fault, FaultAction, Journal, Sandbox, Vendor};
 use serde_json::Value;
 
 use crate::support::{self, Setup, World};
+
+const TENANTS: [&str; 3] = ["gym", "shop", "clinic"];
 
 fn demo(dir: &Path, days: u32) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_roasd"));
@@ -156,4 +159,37 @@ async fn a_revoked_token_holds_its_tenant_and_no_other() {
         assert_eq!(other["stages"]["sync"]["trouble"], Value::Null);
     }
     world.finish().await;
+}
+
+/// Two days of three tenants on the store that a URL names (SQLite's file without one): every line
+/// of every audit log.
+async fn two_days(database: Option<&str>) -> Vec<ChainedEntry> {
+    let setup = Setup {
+        tenants: &TENANTS,
+        ..Setup::new(7)
+    };
+    let world = World::of(match database {
+        Some(url) => setup.set("daemon.database_url", url),
+        None => setup,
+    })
+    .await;
+    world.run_to(time::days(2)).await;
+    let mut lines = Vec::new();
+    for tenant in TENANTS {
+        lines.extend(world.audit(tenant).await);
+    }
+    world.finish().await;
+    lines
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_store_makes_no_difference() {
+    let on_sqlite = two_days(None).await;
+    let database = crate::support::postgres::Database::empty().await;
+    let on_postgres = two_days(Some(database.url())).await;
+    assert!(on_sqlite.len() > 20, "{}", on_sqlite.len());
+    for (left, right) in on_sqlite.iter().zip(&on_postgres) {
+        assert_eq!(left, right);
+    }
+    assert_eq!(on_sqlite.len(), on_postgres.len());
 }

@@ -1,5 +1,6 @@
 //! What every store promises, each promise once; the macro at the end runs the suite on each
-//! backend. What only a file can do wrong is tested in `files`.
+//! backend. What only a file can do wrong is tested in `files`, what only a server can in
+//! `server` and `outages`.
 
 mod audit;
 mod changes;
@@ -9,9 +10,12 @@ mod files;
 mod inbox;
 mod insights;
 mod isolation;
+mod nodes;
+mod outages;
 mod rest;
 mod retention;
 mod revenue;
+mod server;
 mod visits;
 
 use std::sync::Arc;
@@ -25,8 +29,11 @@ use roasd::domain::ids::{
 use roasd::domain::money::{Currency, Money};
 use roasd::domain::structure::EntityRef;
 use roasd::domain::time::{self, Timestamp};
+use roasd::store::postgres::PostgresStore;
 use roasd::store::sqlite::{OpenOptions, SqliteStore};
 use roasd::store::{Store, StoreError};
+
+use crate::support::postgres::Database;
 
 type Db = Arc<dyn Store>;
 
@@ -142,13 +149,35 @@ async fn on_sqlite() -> (Db, tempfile::TempDir) {
     (Arc::new(store), dir)
 }
 
+/// A store in a database of its own, which must outlive it.
+async fn on_postgres() -> (Db, Database) {
+    let database = Database::migrated().await;
+    let store = PostgresStore::open(
+        database.url(),
+        roasd::store::postgres::OpenOptions::default(),
+    )
+    .await
+    .unwrap();
+    (Arc::new(store), database)
+}
+
 macro_rules! suite {
     ($($area:ident: $($promise:ident),+ $(,)?;)+) => {
         mod sqlite {
             $(mod $area {
                 $(#[tokio::test]
                 async fn $promise() {
-                    let (db, _dir) = super::super::on_sqlite().await;
+                    let (db, _home) = super::super::on_sqlite().await;
+                    super::super::$area::$promise(db).await;
+                })+
+            })+
+        }
+
+        mod postgres {
+            $(mod $area {
+                $(#[tokio::test]
+                async fn $promise() {
+                    let (db, _home) = super::super::on_postgres().await;
                     super::super::$area::$promise(db).await;
                 })+
             })+
@@ -275,6 +304,21 @@ suite! {
         nul_characters_are_left_out,
         counts_and_status_answer,
         a_closed_store_is_unavailable;
+    nodes:
+        a_node_is_known_by_name_until_it_is_forgotten,
+        the_later_of_two_of_one_name_is_the_node,
+        a_tenant_is_claimed_once_by_eight,
+        a_held_lease_is_left_and_a_lapsed_one_taken,
+        tokens_grow_whoever_claims,
+        a_node_takes_its_own_leases_anew,
+        renewing_fails_after_a_takeover,
+        a_released_lease_is_free_and_its_token_dead,
+        leases_are_listed_with_what_is_left,
+        a_holder_writes_and_reads,
+        a_fence_is_for_one_tenant,
+        a_deposed_holder_cannot_write_by_any_method,
+        nothing_is_written_after_a_takeover,
+        a_nudge_is_heard_by_all_who_listen;
     retention:
         what_is_older_is_forgotten_and_no_more,
         the_oldest_go_first_and_no_more_than_asked,

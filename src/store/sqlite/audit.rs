@@ -2,18 +2,15 @@
 
 use async_trait::async_trait;
 use sqlx::SqliteConnection;
-use sqlx::sqlite::SqliteRow;
 
 use super::SqliteStore;
 use super::faults::fault;
-use super::values::{Columns, TargetColumns, clean, corrupt, micros, target};
-use crate::domain::audit::{self, AuditEntry, AuditEvent, ChainedEntry};
+use crate::domain::audit::{AuditEntry, ChainedEntry};
 use crate::domain::ids::{ChangeId, TenantId};
-use crate::domain::time::{from_micros, to_micros};
 use crate::store::StoreError;
 use crate::store::audit::AuditStore;
-
-const TABLE: &str = "ad_change_history";
+use crate::store::sql::audit::{next_line, read};
+use crate::store::sql::values::{TargetColumns, micros};
 
 /// Adds a line to its tenant's chain, within the transaction of what it tells.
 pub(super) async fn append(
@@ -29,9 +26,7 @@ pub(super) async fn append(
     .fetch_optional(&mut *conn)
     .await
     .map_err(fault(doing))?;
-    let (sequence, previous) = last.unwrap_or((0, audit::GENESIS_HASH.to_owned()));
-    let line = audit::chain(as_kept(entry), sequence + 1, &previous);
-
+    let line = next_line(entry, last);
     let before = TargetColumns::of(line.entry.before);
     let after = TargetColumns::of(line.entry.after);
     sqlx::query(
@@ -67,60 +62,11 @@ pub(super) async fn append(
     Ok(line)
 }
 
-/// The entry just as it will be read back: the hash is over what is kept.
-fn as_kept(entry: &AuditEntry) -> AuditEntry {
-    let clean = |text: &str| clean(text).into_owned();
-    AuditEntry {
-        at: from_micros(to_micros(entry.at)),
-        actor: clean(&entry.actor),
-        rule: entry.rule.as_deref().map(clean),
-        detail: clean(&entry.detail),
-        vendor_request: entry.vendor_request.as_deref().map(clean),
-        ..entry.clone()
-    }
-}
-
-fn read(row: &SqliteRow) -> Result<ChainedEntry, StoreError> {
-    let row = Columns::of(TABLE, row);
-    let event: &str = row.get("event")?;
-    let side = |minor: &str, currency: &str, status: &str| {
-        target(
-            TABLE,
-            row.get(minor)?,
-            row.text(currency)?,
-            row.text(status)?,
-        )
-    };
-    Ok(ChainedEntry {
-        sequence: row.get("sequence")?,
-        entry: AuditEntry {
-            tenant: row.id("tenant")?,
-            at: row.at("at")?,
-            event: AuditEvent::parse(event)
-                .ok_or_else(|| corrupt(TABLE, format!("{event:?} is no event")))?,
-            actor: row.get("actor")?,
-            change: row.id_opt("change_id")?,
-            entity: match row.text("entity_type")? {
-                Some(_) => Some(row.entity()?),
-                None => None,
-            },
-            campaign: row.id_opt("campaign_id")?,
-            before: side("before_minor", "before_currency", "before_status")?,
-            after: side("after_minor", "after_currency", "after_status")?,
-            rule: row.get("rule")?,
-            detail: row.get("detail")?,
-            vendor_request: row.get("vendor_request")?,
-        },
-        previous_hash: row.get("previous_hash")?,
-        hash: row.get("hash")?,
-    })
-}
-
 #[async_trait]
 impl AuditStore for SqliteStore {
     async fn append_audit(&self, entry: &AuditEntry) -> Result<ChainedEntry, StoreError> {
         let doing = "writing the audit log";
-        let mut tx = self.write(doing).await?;
+        let mut tx = self.write_for(&entry.tenant, doing).await?;
         let line = append(&mut tx, entry).await?;
         tx.commit().await.map_err(fault(doing))?;
         Ok(line)

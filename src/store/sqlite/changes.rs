@@ -1,12 +1,9 @@
 //! The queue of pending changes. Each move writes its audit line in its own transaction.
 
 use async_trait::async_trait;
-use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, SqliteConnection};
 
-use super::change_rows::{ROASD, insert, line, read};
-use super::faults::{fault, not_one};
-use super::values::{Columns, TargetColumns, clean, corrupt, micros, target};
+use super::faults::fault;
 use super::{SqliteStore, audit, entities};
 use crate::domain::audit::{AuditEntry, AuditEvent};
 use crate::domain::change::{ChangeState, PastAction, PendingChange, ProposedChange, Target};
@@ -14,6 +11,12 @@ use crate::domain::ids::{ChangeId, TenantId};
 use crate::domain::time::{Timestamp, from_micros};
 use crate::store::StoreError;
 use crate::store::changes::{ChangeFilter, ChangeStore, ClaimedChange, Proposal, Settlement};
+use crate::store::sql::changes::{
+    Move, NEXT_DUE, PAST_ACTIONS, ProposalColumns, ROASD, held, intent, intent_line, lapsing, line,
+    only, past_action, read, settling,
+};
+use crate::store::sql::not_one;
+use crate::store::sql::values::{clean, micros};
 
 /// One change by id, of whichever tenant.
 async fn find(
@@ -27,35 +30,6 @@ async fn find(
         .await
         .map_err(fault(doing))?;
     row.as_ref().map(read).transpose()
-}
-
-/// The change a claim is on, if the claim still holds.
-async fn held(
-    conn: &mut SqliteConnection,
-    tenant: &TenantId,
-    id: &ChangeId,
-    attempt: i64,
-    doing: &'static str,
-) -> Result<PendingChange, StoreError> {
-    match find(conn, id, doing).await? {
-        Some(change)
-            if change.proposed.tenant == *tenant
-                && change.attempt == attempt
-                && matches!(change.state, ChangeState::Claimed | ChangeState::Executing) =>
-        {
-            Ok(change)
-        }
-        _ => Err(not_one(doing, 0)),
-    }
-}
-
-/// What a move writes into a change besides its state.
-struct Move<'a> {
-    next: ChangeState,
-    attempt: i64,
-    earliest: Timestamp,
-    rule: Option<&'a str>,
-    note: &'a str,
 }
 
 /// Moves a change that was just read in this transaction, and writes the line that tells it.
@@ -97,19 +71,6 @@ async fn make(
     Ok(())
 }
 
-impl<'a> Move<'a> {
-    /// Ends a change, or sends it on, and leaves the rest as it is.
-    fn to(change: &PendingChange, next: ChangeState, note: &'a str) -> Self {
-        Self {
-            next,
-            attempt: change.attempt,
-            earliest: change.proposed.earliest_at,
-            rule: None,
-            note,
-        }
-    }
-}
-
 /// Marks an open change as cancelled in favour of another.
 async fn supersede(
     conn: &mut SqliteConnection,
@@ -123,26 +84,49 @@ async fn supersede(
     make(conn, old, step, &entry, now, "superseding a change").await
 }
 
-fn past_action(row: &SqliteRow) -> Result<Option<PastAction>, StoreError> {
-    const TABLE: &str = "ad_change_history";
-    let row = Columns::of(TABLE, row);
-    let sent = target(
-        TABLE,
-        row.get("after_minor")?,
-        row.text("after_currency")?,
-        row.text("after_status")?,
-    )?;
-    let (Some(_), Some(target)) = (row.text("entity_type")?, sent) else {
-        return Ok(None);
-    };
-    Ok(Some(PastAction {
-        entity: row.entity()?,
-        campaign: row
-            .id_opt("campaign_id")?
-            .ok_or_else(|| corrupt(TABLE, "an action names no campaign"))?,
-        at: row.at("at")?,
-        target,
-    }))
+/// Adds a proposal to the queue.
+async fn insert(
+    conn: &mut SqliteConnection,
+    proposed: &ProposedChange,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let doing = "queueing a change";
+    let columns = ProposalColumns::of(proposed, doing)?;
+    sqlx::query(
+        "insert into pending_ad_changes (id, tenant, entity_type, entity_id, entity_name,
+             campaign_id, change_type, currency, expected_minor, requested_minor, expected_status,
+             requested_status, reason, decision_id, undoes_change_id, confidence, needs_approval,
+             rank, earliest_execute_at, expires_at, proposed_at, status, note, updated_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18,
+             $19, $20, $21, $22, 'proposed', $23)",
+    )
+    .bind(proposed.id.as_str())
+    .bind(proposed.tenant.as_str())
+    .bind(proposed.entity.kind().as_str())
+    .bind(proposed.entity.id())
+    .bind(clean(&proposed.entity_name))
+    .bind(proposed.campaign.as_str())
+    .bind(proposed.requested.kind().as_str())
+    .bind(columns.requested.currency)
+    .bind(columns.expected.minor)
+    .bind(columns.requested.minor)
+    .bind(columns.expected.status)
+    .bind(columns.requested.status)
+    .bind(clean(&proposed.reason))
+    .bind(columns.decision)
+    .bind(columns.undoes)
+    .bind(proposed.confidence)
+    .bind(i64::from(proposed.needs_approval))
+    .bind(proposed.rank)
+    .bind(micros(proposed.earliest_at))
+    .bind(micros(proposed.expires_at))
+    .bind(micros(proposed.proposed_at))
+    .bind(columns.state.as_str())
+    .bind(micros(now))
+    .execute(conn)
+    .await
+    .map_err(fault(doing))?;
+    Ok(())
 }
 
 #[async_trait]
@@ -153,7 +137,7 @@ impl ChangeStore for SqliteStore {
         now: Timestamp,
     ) -> Result<Proposal, StoreError> {
         let doing = "proposing a change";
-        let mut tx = self.write(doing).await?;
+        let mut tx = self.write_for(&proposed.tenant, doing).await?;
         if let Some(same) = find(&mut tx, &proposed.id, doing).await?
             && same.proposed.tenant == proposed.tenant
         {
@@ -184,12 +168,7 @@ impl ChangeStore for SqliteStore {
             supersede(&mut tx, &old, &proposed.id, now).await?;
             outcome = Proposal::Superseded(old_id);
         }
-        let state = if proposed.needs_approval {
-            ChangeState::AwaitingApproval
-        } else {
-            ChangeState::Pending
-        };
-        insert(&mut tx, proposed, state, now).await?;
+        insert(&mut tx, proposed, now).await?;
         let entry = line(proposed, AuditEvent::Proposed, ROASD, &proposed.reason, now);
         audit::append(&mut tx, &entry).await?;
         tx.commit().await.map_err(fault(doing))?;
@@ -203,7 +182,7 @@ impl ChangeStore for SqliteStore {
         lease_until: Timestamp,
     ) -> Result<Option<ClaimedChange>, StoreError> {
         let doing = "claiming a change";
-        let mut tx = self.write(doing).await?;
+        let mut tx = self.write_for(tenant, doing).await?;
         let row = sqlx::query(
             "update pending_ad_changes
              set status = 'claimed', attempt = attempt + 1, claimed_at = $2,
@@ -240,18 +219,9 @@ impl ChangeStore for SqliteStore {
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let doing = "committing the intent of a change";
-        let mut tx = self.write(doing).await?;
-        let change = held(&mut tx, tenant, id, attempt, doing).await?;
-        let intent = TargetColumns::of(Some(target));
-        let requested = TargetColumns::of(Some(change.proposed.requested));
-        if change.proposed.requested.kind() != target.kind()
-            || intent.currency != requested.currency
-        {
-            return Err(StoreError::Broken {
-                doing,
-                cause: "the value to send is not of the kind and currency proposed".into(),
-            });
-        }
+        let mut tx = self.write_for(tenant, doing).await?;
+        let change = held(find(&mut tx, id, doing).await?, tenant, attempt, doing)?;
+        let intent = intent(&change, target, doing)?;
         let done = sqlx::query(
             "update pending_ad_changes
              set status = 'executing', intent_minor = $4, intent_status = $5, updated_at = $6,
@@ -273,17 +243,7 @@ impl ChangeStore for SqliteStore {
         if done.rows_affected() != 1 {
             return Err(not_one(doing, done.rows_affected()));
         }
-        let entry = AuditEntry {
-            before: Some(before),
-            after: Some(target),
-            ..line(
-                &change.proposed,
-                AuditEvent::Executing,
-                ROASD,
-                &change.proposed.reason,
-                now,
-            )
-        };
+        let entry = intent_line(&change, before, target, now);
         audit::append(&mut tx, &entry).await?;
         tx.commit().await.map_err(fault(doing))
     }
@@ -297,83 +257,18 @@ impl ChangeStore for SqliteStore {
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let doing = "settling a change";
-        let mut tx = self.write(doing).await?;
-        let change = held(&mut tx, tenant, id, attempt, doing).await?;
-        let proposed = &change.proposed;
-        let (step, entry) = match settlement {
-            Settlement::Completed {
-                before,
-                after,
-                was_sent,
-                vendor_request,
-                clipped_by,
-            } => {
-                let note = if *was_sent {
-                    "set and read back"
-                } else {
-                    "was in force already"
-                };
-                if *was_sent {
-                    entities::note_our_move(&mut tx, &change, *before, *after, now).await?;
-                }
-                let mut step = Move::to(&change, ChangeState::Completed, note);
-                step.rule = clipped_by.as_deref();
-                let entry = AuditEntry {
-                    before: Some(*before),
-                    after: Some(*after),
-                    rule: clipped_by.clone(),
-                    vendor_request: vendor_request.clone(),
-                    ..line(proposed, AuditEvent::Completed, ROASD, note, now)
-                };
-                (step, entry)
-            }
-            Settlement::Failed {
-                detail,
-                vendor_request,
-            } => {
-                let entry = AuditEntry {
-                    after: Some(change.intent.unwrap_or(proposed.requested)),
-                    vendor_request: vendor_request.clone(),
-                    ..line(proposed, AuditEvent::Failed, ROASD, detail, now)
-                };
-                (Move::to(&change, ChangeState::Failed, detail), entry)
-            }
-            Settlement::Cancelled { found, detail } => {
-                let entry = AuditEntry {
-                    before: found.or(Some(proposed.expected)),
-                    ..line(proposed, AuditEvent::Cancelled, ROASD, detail, now)
-                };
-                (Move::to(&change, ChangeState::Cancelled, detail), entry)
-            }
-            Settlement::Deferred {
-                until,
-                rule,
-                detail,
-                counts,
-            } => {
-                let step = Move {
-                    next: ChangeState::Pending,
-                    attempt: attempt - i64::from(!counts),
-                    earliest: *until,
-                    rule: Some(rule),
-                    note: detail,
-                };
-                let entry = AuditEntry {
-                    rule: Some(rule.clone()),
-                    ..line(proposed, AuditEvent::Deferred, ROASD, detail, now)
-                };
-                (step, entry)
-            }
-            Settlement::Refused { rule, detail } => {
-                let mut step = Move::to(&change, ChangeState::Refused, detail);
-                step.rule = Some(rule);
-                let entry = AuditEntry {
-                    rule: Some(rule.clone()),
-                    ..line(proposed, AuditEvent::Refused, ROASD, detail, now)
-                };
-                (step, entry)
-            }
-        };
+        let mut tx = self.write_for(tenant, doing).await?;
+        let change = held(find(&mut tx, id, doing).await?, tenant, attempt, doing)?;
+        if let Settlement::Completed {
+            before,
+            after,
+            was_sent: true,
+            ..
+        } = settlement
+        {
+            entities::note_our_move(&mut tx, &change, *before, *after, now).await?;
+        }
+        let (step, entry) = settling(&change, settlement, now);
         make(&mut tx, &change, step, &entry, now, doing).await?;
         tx.commit().await.map_err(fault(doing))
     }
@@ -440,7 +335,7 @@ impl ChangeStore for SqliteStore {
 
     async fn expire_changes(&self, tenant: &TenantId, now: Timestamp) -> Result<u64, StoreError> {
         let doing = "letting changes lapse";
-        let mut tx = self.write(doing).await?;
+        let mut tx = self.write_for(tenant, doing).await?;
         let rows = sqlx::query(
             "select * from pending_ad_changes
              where tenant = $1 and expires_at <= $2
@@ -456,15 +351,7 @@ impl ChangeStore for SqliteStore {
         let mut lapsed = 0;
         for row in &rows {
             let change = read(row)?;
-            let (next, event, note) = if change.state == ChangeState::AwaitingApproval {
-                let note = "nobody approved it in time";
-                (ChangeState::Expired, AuditEvent::Expired, note)
-            } else {
-                let note = "its time was over before it could be sent";
-                (ChangeState::Cancelled, AuditEvent::Cancelled, note)
-            };
-            let entry = line(&change.proposed, event, ROASD, note, now);
-            let step = Move::to(&change, next, note);
+            let (step, entry) = lapsing(&change, now);
             make(&mut tx, &change, step, &entry, now, doing).await?;
             lapsed += 1;
         }
@@ -484,12 +371,7 @@ impl ChangeStore for SqliteStore {
         .fetch_all(&self.readers)
         .await
         .map_err(fault("reading a change"))?;
-        match rows.as_slice() {
-            [only] => read(only).map(Some),
-            // An id that is the beginning of another is still itself.
-            [first, _] => Ok(Some(read(first)?).filter(|c| c.proposed.id.as_str() == id)),
-            _ => Ok(None),
-        }
+        only(&rows, id)
     }
 
     async fn changes(&self, filter: &ChangeFilter) -> Result<Vec<PendingChange>, StoreError> {
@@ -517,20 +399,11 @@ impl ChangeStore for SqliteStore {
     }
 
     async fn next_due(&self, tenant: &TenantId) -> Result<Option<Timestamp>, StoreError> {
-        let due: Option<i64> = sqlx::query_scalar(
-            "select min(case status
-                 when 'executing' then updated_at
-                 when 'claimed' then claim_lease_until
-                 when 'pending' then min(earliest_execute_at, expires_at)
-                 else expires_at end)
-             from pending_ad_changes
-             where tenant = $1
-               and status in ('awaiting_approval', 'pending', 'claimed', 'executing')",
-        )
-        .bind(tenant.as_str())
-        .fetch_one(&self.readers)
-        .await
-        .map_err(fault("reading when the next change is due"))?;
+        let due: Option<i64> = sqlx::query_scalar(NEXT_DUE)
+            .bind(tenant.as_str())
+            .fetch_one(&self.readers)
+            .await
+            .map_err(fault("reading when the next change is due"))?;
         Ok(due.map(from_micros))
     }
 
@@ -539,24 +412,12 @@ impl ChangeStore for SqliteStore {
         tenant: &TenantId,
         since: Timestamp,
     ) -> Result<Vec<PastAction>, StoreError> {
-        // A line `executing` was committed just before each call, so these are the calls, also
-        // those whose answer never came. The line that follows says what came of it.
-        let rows = sqlx::query(
-            "select entity_type, entity_id, campaign_id, at, after_minor, after_currency,
-                 after_status
-             from ad_change_history h
-             where tenant = $1 and event = 'executing' and at >= $2
-               and coalesce((select n.event from ad_change_history n
-                   where n.tenant = h.tenant and n.change_id = h.change_id
-                     and n.sequence > h.sequence
-                   order by n.sequence limit 1), '') not in ('deferred', 'failed')
-             order by at, sequence",
-        )
-        .bind(tenant.as_str())
-        .bind(micros(since))
-        .fetch_all(&self.readers)
-        .await
-        .map_err(fault("reading past actions"))?;
+        let rows = sqlx::query(PAST_ACTIONS)
+            .bind(tenant.as_str())
+            .bind(micros(since))
+            .fetch_all(&self.readers)
+            .await
+            .map_err(fault("reading past actions"))?;
         rows.iter()
             .filter_map(|row| past_action(row).transpose())
             .collect()

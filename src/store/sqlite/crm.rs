@@ -7,15 +7,18 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 
 use super::faults::fault;
-use super::values::{Columns, attribution, clean, clean_opt, corrupt, id, micros, micros_opt};
 use super::{BIND_LIMIT, SqliteStore};
-use crate::domain::deal::{Contact, ContactFacts, CrmAmount, Deal, PipelineStage, StageChange};
+use crate::domain::deal::{Contact, Deal, PipelineStage, StageChange};
 use crate::domain::ids::{ContactId, DealId, TenantId};
 use crate::domain::time::{Timestamp, from_micros};
 use crate::store::StoreError;
 use crate::store::crm::{CreditedDeal, CrmStore, UnsettledDeal};
+use crate::store::sql::crm::{
+    contact_read_at, credited, differs, facts_as_kept, read_at as kept_at, read_bare, read_contact,
+    read_stage, read_unsettled,
+};
+use crate::store::sql::values::{clean, clean_opt, id, micros, micros_opt};
 
-const TABLE: &str = "crm_deals";
 const READING: &str = "reading deals";
 
 /// Asks for deals, within the transaction of what made them wanted.
@@ -40,31 +43,6 @@ pub(super) async fn request(
         .map_err(fault("asking for deals"))?;
     }
     Ok(())
-}
-
-/// A deal without its history and contacts, which lie in tables of their own.
-fn read_bare(row: &SqliteRow) -> Result<Deal, StoreError> {
-    let row = Columns::of(TABLE, row);
-    Ok(Deal {
-        id: row.id("id")?,
-        name: row.get("name")?,
-        pipeline: row.id("pipeline_id")?,
-        stage: row.id("stage_id")?,
-        amount: row
-            .get::<Option<String>>("amount_decimal")?
-            .map(|decimal| {
-                Ok::<_, StoreError>(CrmAmount {
-                    decimal,
-                    currency: row.get("amount_currency")?,
-                })
-            })
-            .transpose()?,
-        history: Vec::new(),
-        contacts: Vec::new(),
-        created_at: row.at("created_at")?,
-        updated_at: row.at("updated_at")?,
-        is_archived: row.flag("is_archived")?,
-    })
 }
 
 /// Fills in the histories and contacts of deals read in the same transaction.
@@ -147,26 +125,7 @@ async fn read_all(
         deals.insert(deal.id.clone(), deal);
     }
     complete(conn, tenant, &mut deals).await?;
-    let mut out = Vec::with_capacity(rows.len());
-    for row in rows {
-        let columns = Columns::of(TABLE, row);
-        let deal = deals
-            .remove(&columns.id("id")?)
-            .ok_or_else(|| corrupt(TABLE, "a deal is there twice"))?;
-        out.push(UnsettledDeal {
-            deal,
-            revision: columns.get("revision")?,
-            attribution: attribution(TABLE, columns)?,
-        });
-    }
-    Ok(out)
-}
-
-fn credited(deal: UnsettledDeal) -> CreditedDeal {
-    CreditedDeal {
-        deal: deal.deal,
-        attribution: deal.attribution,
-    }
+    read_unsettled(rows, deals)
 }
 
 /// Records one deal; `true` when it differs from before.
@@ -184,21 +143,13 @@ async fn record(
         .await
         .map_err(fault(doing))?;
     if let Some(row) = &before
-        && Columns::of(TABLE, row).at("read_at")? > read_at
+        && kept_at(row)? > read_at
     {
         return Ok(false);
     }
-    let mut differs = true;
+    let mut is_new_state = true;
     if let Some(row) = &before {
-        let mut known = read_bare(row)?;
-        // When it last changed is not a fact of the deal that anything is counted by: a note
-        // written on it moves that time too.
-        known.updated_at = deal.updated_at;
-        known.history.clone_from(&deal.history);
-        known.contacts.clone_from(&deal.contacts);
-        let mut found = deal.clone();
-        found.name = clean(&deal.name).into_owned();
-        differs = known != found;
+        is_new_state = differs(read_bare(row)?, deal);
     }
     for change in &deal.history {
         let done = sqlx::query(
@@ -212,9 +163,9 @@ async fn record(
         .execute(&mut *conn)
         .await
         .map_err(fault(doing))?;
-        differs |= done.rows_affected() > 0;
+        is_new_state |= done.rows_affected() > 0;
     }
-    differs |= replace_contacts(conn, tenant, deal).await?;
+    is_new_state |= replace_contacts(conn, tenant, deal).await?;
     sqlx::query(
         "insert into crm_deals (tenant, id, name, pipeline_id, stage_id, amount_decimal,
              amount_currency, created_at, updated_at, is_archived, read_at, revision,
@@ -232,21 +183,21 @@ async fn record(
     .bind(clean(&deal.name))
     .bind(deal.pipeline.as_str())
     .bind(deal.stage.as_str())
-    .bind(deal.amount.as_ref().map(|amount| amount.decimal.as_str()))
+    .bind(deal.amount.as_ref().map(|amount| clean(&amount.decimal)))
     .bind(
         deal.amount
             .as_ref()
-            .and_then(|amount| amount.currency.as_deref()),
+            .and_then(|amount| clean_opt(amount.currency.as_deref())),
     )
     .bind(micros(deal.created_at))
     .bind(micros(deal.updated_at))
     .bind(i64::from(deal.is_archived))
     .bind(micros(read_at))
-    .bind(i64::from(differs))
+    .bind(i64::from(is_new_state))
     .execute(conn)
     .await
     .map_err(fault(doing))?;
-    Ok(differs)
+    Ok(is_new_state)
 }
 
 /// Makes a deal's contacts those of `deal`; `true` when they were others.
@@ -289,24 +240,6 @@ async fn replace_contacts(
     Ok(true)
 }
 
-fn read_contact(row: &SqliteRow) -> Result<Contact, StoreError> {
-    let row = Columns::of("crm_contacts", row);
-    Ok(Contact {
-        id: row.id("id")?,
-        facts: ContactFacts {
-            roasd_click_id: row.get("roasd_click_id")?,
-            facebook_click_id: row.get("facebook_click_id")?,
-            meta_lead_id: row.get("meta_lead_id")?,
-            ad_id: row.get("ad_id")?,
-            ad_set_id: row.get("ad_set_id")?,
-            campaign_id: row.get("campaign_id")?,
-            first_url: row.get("first_url")?,
-            created_at: row.at_opt("created_at")?,
-        },
-        updated_at: row.at("updated_at")?,
-    })
-}
-
 /// Records one contact; `true` when its facts differ from before.
 async fn record_contact(
     conn: &mut SqliteConnection,
@@ -323,10 +256,10 @@ async fn record_contact(
         .map_err(fault(doing))?;
     let mut differs = true;
     if let Some(row) = &before {
-        if Columns::of("crm_contacts", row).at("read_at")? > read_at {
+        if contact_read_at(row)? > read_at {
             return Ok(false);
         }
-        differs = read_contact(row)?.facts != contact.facts;
+        differs = read_contact(row)?.facts != facts_as_kept(&contact.facts);
     }
     let facts = &contact.facts;
     sqlx::query(
@@ -368,7 +301,7 @@ impl CrmStore for SqliteStore {
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let doing = "asking for deals";
-        let mut tx = self.write(doing).await?;
+        let mut tx = self.write_for(tenant, doing).await?;
         request(&mut tx, tenant, deals, now).await?;
         tx.commit().await.map_err(fault(doing))
     }
@@ -398,7 +331,7 @@ impl CrmStore for SqliteStore {
         read_at: Timestamp,
     ) -> Result<u64, StoreError> {
         let doing = "recording deals";
-        let mut tx = self.write(doing).await?;
+        let mut tx = self.write_for(tenant, doing).await?;
         let mut different = 0;
         for deal in deals {
             different += u64::from(record(&mut tx, tenant, deal, read_at).await?);
@@ -440,7 +373,7 @@ impl CrmStore for SqliteStore {
         read_at: Timestamp,
     ) -> Result<(), StoreError> {
         let doing = "recording contacts";
-        let mut tx = self.write(doing).await?;
+        let mut tx = self.write_for(tenant, doing).await?;
         for contact in contacts {
             if !record_contact(&mut tx, tenant, contact, read_at).await? {
                 continue;
@@ -552,7 +485,7 @@ impl CrmStore for SqliteStore {
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let doing = "recording pipeline stages";
-        let mut tx = self.write(doing).await?;
+        let mut tx = self.write_for(tenant, doing).await?;
         sqlx::query("delete from crm_pipeline_stages where tenant = $1")
             .bind(tenant.as_str())
             .execute(&mut *tx)
@@ -587,18 +520,6 @@ impl CrmStore for SqliteStore {
         .fetch_all(&self.readers)
         .await
         .map_err(fault("reading pipeline stages"))?;
-        rows.iter()
-            .map(|row| {
-                let row = Columns::of("crm_pipeline_stages", row);
-                Ok(PipelineStage {
-                    pipeline: row.id("pipeline_id")?,
-                    id: row.id("id")?,
-                    label: row.get("label")?,
-                    order: row.get("place")?,
-                    is_won: row.flag("is_won")?,
-                    is_lost: row.flag("is_lost")?,
-                })
-            })
-            .collect()
+        rows.iter().map(read_stage).collect()
     }
 }

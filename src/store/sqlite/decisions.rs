@@ -1,50 +1,17 @@
 //! Decisions with the inputs they were made from.
 
 use async_trait::async_trait;
-use sqlx::sqlite::SqliteRow;
 
 use super::SqliteStore;
 use super::faults::fault;
-use super::values::{Columns, clean, corrupt, entity, micros};
 use crate::domain::ids::TenantId;
 use crate::domain::structure::EntityRef;
 use crate::domain::time::{Timestamp, from_micros};
 use crate::store::StoreError;
 use crate::store::decisions::{DecisionRecord, DecisionStore, RunRecord};
-
-const TABLE: &str = "decisions";
-const RUNS: &str = "decision_runs";
-
-fn read_run(row: &SqliteRow) -> Result<RunRecord, StoreError> {
-    let row = Columns::of(RUNS, row);
-    let flags: &str = row.get("flags_json")?;
-    Ok(RunRecord {
-        id: row.id("id")?,
-        at: row.at("at")?,
-        seed: row.get::<i64>("seed")?.cast_unsigned(),
-        policy: row.get("policy")?,
-        version: row.get("version")?,
-        inputs_json: row.get("inputs_json")?,
-        flags: serde_json::from_str(flags).map_err(|cause| corrupt(RUNS, cause))?,
-    })
-}
-
-fn read(row: &SqliteRow) -> Result<DecisionRecord, StoreError> {
-    let row = Columns::of(TABLE, row);
-    Ok(DecisionRecord {
-        id: row.id("id")?,
-        run: row.id("run_id")?,
-        entity: row.entity()?,
-        entity_name: row.get("entity_name")?,
-        action: row.get("action")?,
-        from: row.get("value_from")?,
-        to: row.get("value_to")?,
-        paragraph: row.get("paragraph")?,
-        rationale_json: row.get("rationale_json")?,
-        change: row.id_opt("change_id")?,
-        at: row.at("at")?,
-    })
-}
+use crate::store::sql::decisions::{only, put_aside, read, read_run};
+use crate::store::sql::json;
+use crate::store::sql::values::{clean, micros};
 
 #[async_trait]
 impl DecisionStore for SqliteStore {
@@ -55,11 +22,8 @@ impl DecisionStore for SqliteStore {
         decisions: &[DecisionRecord],
     ) -> Result<(), StoreError> {
         let doing = "recording decisions";
-        let flags = serde_json::to_string(&run.flags).map_err(|cause| StoreError::Broken {
-            doing,
-            cause: Box::new(cause),
-        })?;
-        let mut tx = self.write(doing).await?;
+        let flags = json(&run.flags, doing)?;
+        let mut tx = self.write_for(tenant, doing).await?;
         sqlx::query(
             "insert into decision_runs (id, tenant, at, seed, policy, version, inputs_json,
                  flags_json)
@@ -118,14 +82,9 @@ impl DecisionStore for SqliteStore {
                 .fetch_all(&mut *tx)
                 .await
                 .map_err(fault(doing))?;
-        let row = match rows.as_slice() {
-            [only] => only,
-            // An id that is the beginning of another is still itself.
-            [first, _] if Columns::of(TABLE, first).get::<&str>("id")? == id => first,
-            _ => return Ok(None),
+        let Some((tenant, decision)) = only(&rows, id)? else {
+            return Ok(None);
         };
-        let tenant: TenantId = Columns::of(TABLE, row).id("tenant")?;
-        let decision = read(row)?;
         let run = sqlx::query("select * from decision_runs where tenant = $1 and id = $2")
             .bind(tenant.as_str())
             .bind(decision.run.as_str())
@@ -174,11 +133,6 @@ impl DecisionStore for SqliteStore {
         .fetch_all(&self.readers)
         .await
         .map_err(fault("reading which ads were put aside"))?;
-        let mut aside = rows
-            .into_iter()
-            .map(|(kind, id, action, at)| Ok((entity(TABLE, &kind, &id)?, action, from_micros(at))))
-            .collect::<Result<Vec<_>, StoreError>>()?;
-        aside.sort();
-        Ok(aside)
+        put_aside(rows)
     }
 }

@@ -1,95 +1,101 @@
 //! The account's structure and its history.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
-
 use async_trait::async_trait;
 use sqlx::SqliteConnection;
 
 use super::SqliteStore;
-use super::entity_rows::{self as rows, Object, TABLE};
 use super::faults::fault;
-use super::values::{Columns, TargetColumns, clean, corrupt, entity, micros, money, money_opt};
 use crate::domain::change::{BudgetMove, PendingChange, Target};
 use crate::domain::ids::TenantId;
 use crate::domain::money::{Currency, Money};
-use crate::domain::structure::{Account, AccountStatus, Budget, EntityRef, RunStatus, Structure};
+use crate::domain::structure::{Account, Budget, EntityRef, RunStatus, Structure};
 use crate::domain::time::Timestamp;
 use crate::store::StoreError;
 use crate::store::entities::{Drift, EntityStore};
+use crate::store::sql::entities::{
+    EntityColumns, Object, Step, account, budget_move, first_budgets, in_flight, known, objects,
+    structure, take_up,
+};
+use crate::store::sql::values::{TargetColumns, clean, micros};
 
-const HISTORY: &str = "ad_entity_history";
 const RECORDING: &str = "recording the account's structure";
 
-/// What is kept of an object's settings, and when we last set them ourselves.
-struct Known {
-    budget: Budget,
-    status: RunStatus,
-    budget_set_at: Option<Timestamp>,
-    status_set_at: Option<Timestamp>,
-}
-
-async fn known(
+/// Writes an object with the budget and status to keep, which may be others than it was read with.
+async fn upsert(
     conn: &mut SqliteConnection,
     tenant: &TenantId,
-) -> Result<HashMap<EntityRef, Known>, StoreError> {
-    let found = sqlx::query(
-        "select entity_type, id as entity_id, budget_type, budget_minor, currency, status,
-             budget_set_at, status_set_at
-         from ad_entities where tenant = $1",
+    object: &Object<'_>,
+    settings: (Budget, RunStatus),
+    account: Currency,
+    read_at: Timestamp,
+) -> Result<(), StoreError> {
+    let columns = EntityColumns::of(object, settings, account);
+    sqlx::query(
+        "insert into ad_entities (tenant, entity_type, id, campaign_id, ad_set_id, name, status,
+             effective_status, budget_type, budget_minor, currency, first_daily_budget_minor,
+             first_currency, objective, shares_budgets, has_budget_schedule, smart_promotion,
+             learning_status, learning_last_edit_at, creative_id, creative_title, creative_body,
+             creative_description, creative_call_to_action, creative_format, creative_link,
+             creative_url_tags, created_at, updated_at, first_seen_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $11, $13, $14, $15, $16, $17,
+             $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29)
+         on conflict (tenant, entity_type, id) do update set
+             campaign_id = excluded.campaign_id, ad_set_id = excluded.ad_set_id,
+             name = excluded.name, status = excluded.status,
+             effective_status = excluded.effective_status, budget_type = excluded.budget_type,
+             budget_minor = excluded.budget_minor, currency = excluded.currency,
+             objective = excluded.objective, shares_budgets = excluded.shares_budgets,
+             has_budget_schedule = excluded.has_budget_schedule,
+             smart_promotion = excluded.smart_promotion,
+             learning_status = excluded.learning_status,
+             learning_last_edit_at = excluded.learning_last_edit_at,
+             creative_id = excluded.creative_id, creative_title = excluded.creative_title,
+             creative_body = excluded.creative_body,
+             creative_description = excluded.creative_description,
+             creative_call_to_action = excluded.creative_call_to_action,
+             creative_format = excluded.creative_format, creative_link = excluded.creative_link,
+             creative_url_tags = excluded.creative_url_tags, created_at = excluded.created_at,
+             updated_at = excluded.updated_at, gone_at = null",
     )
     .bind(tenant.as_str())
-    .fetch_all(conn)
+    .bind(columns.kind)
+    .bind(columns.id)
+    .bind(columns.campaign_id)
+    .bind(columns.ad_set_id)
+    .bind(columns.name)
+    .bind(columns.status)
+    .bind(columns.effective_status)
+    .bind(columns.budget_type)
+    .bind(columns.budget_minor)
+    .bind(columns.currency)
+    .bind(columns.first_daily_budget_minor)
+    .bind(columns.objective)
+    .bind(columns.shares_budgets)
+    .bind(columns.has_budget_schedule)
+    .bind(columns.smart_promotion)
+    .bind(columns.learning_status)
+    .bind(columns.learning_last_edit_at)
+    .bind(columns.creative_id)
+    .bind(columns.creative_title)
+    .bind(columns.creative_body)
+    .bind(columns.creative_description)
+    .bind(columns.creative_call_to_action)
+    .bind(columns.creative_format)
+    .bind(columns.creative_link)
+    .bind(columns.creative_url_tags)
+    .bind(columns.created_at)
+    .bind(columns.updated_at)
+    .bind(micros(read_at))
+    .execute(conn)
     .await
     .map_err(fault(RECORDING))?;
-    found
-        .iter()
-        .map(|row| {
-            let row = Columns::of(TABLE, row);
-            let known = Known {
-                budget: rows::budget(row)?,
-                status: rows::status(row)?,
-                budget_set_at: row.at_opt("budget_set_at")?,
-                status_set_at: row.at_opt("status_set_at")?,
-            };
-            Ok((row.entity()?, known))
-        })
-        .collect()
-}
-
-/// Objects and kinds of change that are being sent just now: what Meta says of them is neither
-/// before nor after until the change is settled.
-async fn in_flight(
-    conn: &mut SqliteConnection,
-    tenant: &TenantId,
-) -> Result<HashSet<(EntityRef, String)>, StoreError> {
-    let found: Vec<(String, String, String)> = sqlx::query_as(
-        "select entity_type, entity_id, change_type from pending_ad_changes
-         where tenant = $1 and status = 'executing'",
-    )
-    .bind(tenant.as_str())
-    .fetch_all(conn)
-    .await
-    .map_err(fault(RECORDING))?;
-    found
-        .into_iter()
-        .map(|(kind, id, change)| Ok((entity(TABLE, &kind, &id)?, change)))
-        .collect()
-}
-
-/// A step in an object's history.
-struct Step<'a> {
-    entity: &'a EntityRef,
-    campaign: &'a str,
-    from: Option<Target>,
-    to: Option<Target>,
-    field: &'static str,
-    change: Option<&'a str>,
+    Ok(())
 }
 
 async fn note(
     conn: &mut SqliteConnection,
     tenant: &TenantId,
-    step: Step<'_>,
+    step: Step,
     at: Timestamp,
 ) -> Result<(), StoreError> {
     let from = TargetColumns::of(step.from);
@@ -157,72 +163,8 @@ pub(super) async fn note_our_move(
         .execute(&mut *conn)
         .await
         .map_err(fault(doing))?;
-    let step = Step {
-        entity: &proposed.entity,
-        campaign: proposed.campaign.as_str(),
-        from: Some(before),
-        to: Some(after),
-        field: after.kind().as_str(),
-        change: Some(proposed.id.as_str()),
-    };
+    let step = Step::ours(change, before, after);
     note(conn, &proposed.tenant, step, now).await
-}
-
-/// Takes up one object; tells how it differs from what was known.
-async fn take_up(
-    conn: &mut SqliteConnection,
-    tenant: &TenantId,
-    object: &Object<'_>,
-    known: Option<&Known>,
-    in_flight: &HashSet<(EntityRef, String)>,
-    account: Currency,
-    read_at: Timestamp,
-) -> Result<Option<Drift>, StoreError> {
-    let entity = object.entity();
-    let Some(known) = known else {
-        let settings = (object.budget(), object.status());
-        rows::upsert(conn, tenant, object, settings, account, read_at).await?;
-        return Ok(None);
-    };
-    let ours = |kind: &str, set_at: Option<Timestamp>| {
-        set_at.is_some_and(|at| at > read_at) || in_flight.contains(&(entity.clone(), kind.into()))
-    };
-    let mut drift = Drift {
-        entity: entity.clone(),
-        budget: None,
-        status: None,
-    };
-    let mut settings = (object.budget(), object.status());
-    if ours("budget", known.budget_set_at) {
-        settings.0 = known.budget;
-    } else if known.budget.daily() != settings.0.daily() {
-        drift.budget = Some((known.budget.daily(), settings.0.daily()));
-        let step = Step {
-            entity: &entity,
-            campaign: object.campaign(),
-            from: known.budget.daily().map(Target::DailyBudget),
-            to: settings.0.daily().map(Target::DailyBudget),
-            field: "budget",
-            change: None,
-        };
-        note(&mut *conn, tenant, step, read_at).await?;
-    }
-    if ours("status", known.status_set_at) {
-        settings.1 = known.status;
-    } else if known.status != settings.1 {
-        drift.status = Some((known.status, settings.1));
-        let step = Step {
-            entity: &entity,
-            campaign: object.campaign(),
-            from: Some(Target::Status(known.status)),
-            to: Some(Target::Status(settings.1)),
-            field: "status",
-            change: None,
-        };
-        note(&mut *conn, tenant, step, read_at).await?;
-    }
-    rows::upsert(conn, tenant, object, settings, account, read_at).await?;
-    Ok((drift.budget.is_some() || drift.status.is_some()).then_some(drift))
 }
 
 /// Records the account; `false` when a later read of it is kept.
@@ -265,33 +207,39 @@ impl EntityStore for SqliteStore {
         structure: &Structure,
         read_at: Timestamp,
     ) -> Result<Vec<Drift>, StoreError> {
-        let account = structure.account.currency;
-        let mut tx = self.write(RECORDING).await?;
+        let mut tx = self.write_for(tenant, RECORDING).await?;
         if !record_account(&mut tx, tenant, &structure.account, read_at).await? {
             return Ok(Vec::new());
         }
-        let mut known = known(&mut tx, tenant).await?;
-        let in_flight = in_flight(&mut tx, tenant).await?;
-        let objects = structure
-            .campaigns
-            .values()
-            .map(Object::Campaign)
-            .chain(structure.ad_sets.values().map(Object::AdSet))
-            .chain(structure.ads.values().map(Object::Ad));
+        let rows = sqlx::query(
+            "select entity_type, id as entity_id, budget_type, budget_minor, currency, status,
+                 budget_set_at, status_set_at
+             from ad_entities where tenant = $1",
+        )
+        .bind(tenant.as_str())
+        .fetch_all(&mut *tx)
+        .await
+        .map_err(fault(RECORDING))?;
+        let mut known = known(&rows)?;
+        let rows = sqlx::query_as(
+            "select entity_type, entity_id, change_type from pending_ad_changes
+             where tenant = $1 and status = 'executing'",
+        )
+        .bind(tenant.as_str())
+        .fetch_all(&mut *tx)
+        .await
+        .map_err(fault(RECORDING))?;
+        let in_flight = in_flight(rows)?;
         let mut drifts = Vec::new();
-        for object in objects {
+        for object in objects(structure) {
             let before = known.remove(&object.entity());
-            let found = take_up(
-                &mut tx,
-                tenant,
-                &object,
-                before.as_ref(),
-                &in_flight,
-                account,
-                read_at,
-            )
-            .await?;
-            drifts.extend(found);
+            let found = take_up(&object, before.as_ref(), &in_flight, read_at);
+            for step in found.steps {
+                note(&mut tx, tenant, step, read_at).await?;
+            }
+            let account = structure.account.currency;
+            upsert(&mut tx, tenant, &object, found.settings, account, read_at).await?;
+            drifts.extend(found.drift);
         }
         for gone in known.keys() {
             sqlx::query(
@@ -316,12 +264,12 @@ impl EntityStore for SqliteStore {
     ) -> Result<Option<(Structure, Timestamp)>, StoreError> {
         let doing = "reading the account's structure";
         let mut tx = self.snapshot(doing).await?;
-        let account = sqlx::query("select * from ad_accounts where tenant = $1")
+        let row = sqlx::query("select * from ad_accounts where tenant = $1")
             .bind(tenant.as_str())
             .fetch_optional(&mut *tx)
             .await
             .map_err(fault(doing))?;
-        let Some(account) = account else {
+        let Some(row) = row else {
             return Ok(None);
         };
         let objects =
@@ -330,43 +278,8 @@ impl EntityStore for SqliteStore {
                 .fetch_all(&mut *tx)
                 .await
                 .map_err(fault(doing))?;
-
-        let row = Columns::of("ad_accounts", &account);
-        let currency: &str = row.get("currency")?;
-        let mut structure = Structure {
-            account: Account {
-                id: row.id("account_id")?,
-                name: row.get("name")?,
-                status: AccountStatus::from_number(row.get("account_status")?),
-                currency: Currency::new(currency).map_err(|e| corrupt("ad_accounts", e))?,
-                time_zone_name: row.get("time_zone")?,
-                min_daily_budget: money_opt(
-                    "ad_accounts",
-                    row.get("min_daily_budget_minor")?,
-                    Some(currency),
-                )?,
-            },
-            campaigns: BTreeMap::new(),
-            ad_sets: BTreeMap::new(),
-            ads: BTreeMap::new(),
-        };
-        for object in &objects {
-            match Columns::of(TABLE, object).get("entity_type")? {
-                "campaign" => {
-                    let campaign = rows::campaign(object)?;
-                    structure.campaigns.insert(campaign.id.clone(), campaign);
-                }
-                "adset" => {
-                    let ad_set = rows::ad_set(object)?;
-                    structure.ad_sets.insert(ad_set.id.clone(), ad_set);
-                }
-                _ => {
-                    let ad = rows::ad(object)?;
-                    structure.ads.insert(ad.id.clone(), ad);
-                }
-            }
-        }
-        Ok(Some((structure, row.at("read_at")?)))
+        let (account, read_at) = account(&row)?;
+        Ok(Some((structure(account, &objects)?, read_at)))
     }
 
     async fn budget_moves(
@@ -376,7 +289,7 @@ impl EntityStore for SqliteStore {
     ) -> Result<Vec<BudgetMove>, StoreError> {
         // A daily budget that came or went (in exchange for a lifetime one, say) is in the history
         // too, but it is no move from one amount to another.
-        let found = sqlx::query(
+        let rows = sqlx::query(
             "select * from ad_entity_history
              where tenant = $1 and field = 'budget' and at >= $2
                and from_minor is not null and to_minor is not null
@@ -387,27 +300,14 @@ impl EntityStore for SqliteStore {
         .fetch_all(&self.readers)
         .await
         .map_err(fault("reading budget moves"))?;
-        found
-            .iter()
-            .map(|row| {
-                let row = Columns::of(HISTORY, row);
-                Ok(BudgetMove {
-                    entity: row.entity()?,
-                    campaign: row.id("campaign_id")?,
-                    at: row.at("at")?,
-                    from: money(HISTORY, row.get("from_minor")?, row.get("from_currency")?)?,
-                    to: money(HISTORY, row.get("to_minor")?, row.get("to_currency")?)?,
-                    is_ours: row.flag("is_ours")?,
-                })
-            })
-            .collect()
+        rows.iter().map(budget_move).collect()
     }
 
     async fn first_budgets(
         &self,
         tenant: &TenantId,
     ) -> Result<Vec<(EntityRef, Money)>, StoreError> {
-        let found: Vec<(String, String, i64, String)> = sqlx::query_as(
+        let rows = sqlx::query_as(
             "select entity_type, id, first_daily_budget_minor, first_currency from ad_entities
              where tenant = $1 and first_daily_budget_minor is not null",
         )
@@ -415,13 +315,6 @@ impl EntityStore for SqliteStore {
         .fetch_all(&self.readers)
         .await
         .map_err(fault("reading first budgets"))?;
-        let mut budgets = found
-            .into_iter()
-            .map(|(kind, id, minor, currency)| {
-                Ok((entity(TABLE, &kind, &id)?, money(TABLE, minor, &currency)?))
-            })
-            .collect::<Result<Vec<_>, StoreError>>()?;
-        budgets.sort_by(|a, b| a.0.cmp(&b.0));
-        Ok(budgets)
+        first_budgets(rows)
     }
 }

@@ -39,12 +39,3 @@ pub(super) fn fault(doing: &'static str) -> impl Fn(sqlx::Error) -> StoreError +
         }
     }
 }
-
-/// That a write touched `found` rows and not just one.
-pub(super) const fn not_one(doing: &'static str, found: u64) -> StoreError {
-    StoreError::WrongCount {
-        doing,
-        expected: 1,
-        found,
-    }
-}

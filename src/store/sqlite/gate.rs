@@ -4,9 +4,10 @@ use async_trait::async_trait;
 
 use super::SqliteStore;
 use super::faults::fault;
-use super::values::{Columns, clean, clean_opt, micros, micros_opt};
 use crate::store::StoreError;
 use crate::store::gate::{GateRow, GateStore};
+use crate::store::sql::gate::read;
+use crate::store::sql::values::{clean, clean_opt, micros, micros_opt};
 
 #[async_trait]
 impl GateStore for SqliteStore {
@@ -40,18 +41,6 @@ impl GateStore for SqliteStore {
             .fetch_all(&self.readers)
             .await
             .map_err(fault("reading the gate's state"))?;
-        rows.iter()
-            .map(|row| {
-                let row = Columns::of("gate_state", row);
-                Ok(GateRow {
-                    scope: row.get("scope")?,
-                    blocked_until: row.at_opt("blocked_until")?,
-                    reason: row.get("reason")?,
-                    usage_percent: row.get("usage_percent")?,
-                    tier: row.get("tier")?,
-                    seen_at: row.at("seen_at")?,
-                })
-            })
-            .collect()
+        rows.iter().map(read).collect()
     }
 }

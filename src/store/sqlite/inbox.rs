@@ -6,14 +6,17 @@ use sqlx::SqliteConnection;
 use super::SqliteStore;
 use super::append::Append;
 use super::crm::request;
-use super::faults::{fault, not_one};
-use super::values::{clean, id, micros, uncount};
+use super::faults::fault;
 use crate::domain::ids::TenantId;
-use crate::domain::time::{Timestamp, from_micros};
+use crate::domain::time::Timestamp;
 use crate::store::StoreError;
 use crate::store::inbox::{
     Appended, ClaimedDelivery, Delivery, DeliveryOutcome, InboxDepth, InboxStore, Quarantined,
 };
+use crate::store::sql::inbox::{claimed, depth, quarantined};
+use crate::store::sql::nodes::check_own;
+use crate::store::sql::not_one;
+use crate::store::sql::values::{clean, micros};
 
 /// Keeps a delivery; `false` when it is a repeat.
 pub(super) async fn insert_delivery(
@@ -38,21 +41,6 @@ pub(super) async fn insert_delivery(
     Ok(done.rows_affected() == 1)
 }
 
-type ClaimedRow = (i64, String, Vec<u8>, i64, i64);
-type QuarantineRow = (i64, String, String, Vec<u8>, String, i64);
-
-fn read_quarantined(row: QuarantineRow) -> Result<Quarantined, StoreError> {
-    let (row_id, tenant, source, body, reason, received_at) = row;
-    Ok(Quarantined {
-        id: row_id,
-        tenant: id("inbox", &tenant)?,
-        source,
-        body,
-        reason,
-        received_at: from_micros(received_at),
-    })
-}
-
 #[async_trait]
 impl InboxStore for SqliteStore {
     async fn append_delivery(
@@ -61,8 +49,9 @@ impl InboxStore for SqliteStore {
         delivery: &Delivery,
         now: Timestamp,
     ) -> Result<Appended, StoreError> {
+        check_own(self.fence.as_deref(), tenant, "keeping a delivery")?;
         let append = Append::Delivery(tenant.clone(), delivery.clone(), now);
-        Ok(if self.appends.append(append).await? {
+        Ok(if self.appends.append(append, self.fence.clone()).await? {
             Appended::New
         } else {
             Appended::Repeat
@@ -77,8 +66,8 @@ impl InboxStore for SqliteStore {
         limit: u32,
     ) -> Result<Vec<ClaimedDelivery>, StoreError> {
         let doing = "claiming deliveries";
-        let mut tx = self.write(doing).await?;
-        let mut rows: Vec<ClaimedRow> = sqlx::query_as(
+        let mut tx = self.write_for(tenant, doing).await?;
+        let rows = sqlx::query(
             "update inbox set status = 'claimed', attempt = attempt + 1, lease_until = $3
              where tenant = $1 and id in (
                  select id from inbox
@@ -95,17 +84,7 @@ impl InboxStore for SqliteStore {
         .await
         .map_err(fault(doing))?;
         tx.commit().await.map_err(fault(doing))?;
-        rows.sort_unstable_by_key(|row| row.0); // `returning` promises no order
-        Ok(rows
-            .into_iter()
-            .map(|(id, source, body, received_at, attempt)| ClaimedDelivery {
-                id,
-                source,
-                body,
-                received_at: from_micros(received_at),
-                attempt,
-            })
-            .collect())
+        claimed(&rows)
     }
 
     async fn settle_delivery(
@@ -117,7 +96,7 @@ impl InboxStore for SqliteStore {
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let doing = "settling a delivery";
-        let mut tx = self.write(doing).await?;
+        let mut tx = self.write_for(tenant, doing).await?;
         let source: Option<String> = sqlx::query_scalar(
             "update inbox set status = 'settled', settled_at = $4, lease_until = null
              where tenant = $1 and id = $2 and attempt = $3 and status = 'claimed'
@@ -161,7 +140,7 @@ impl InboxStore for SqliteStore {
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let doing = "quarantining a delivery";
-        let mut tx = self.write(doing).await?;
+        let mut tx = self.write_for(tenant, doing).await?;
         let done = sqlx::query(
             "update inbox set status = 'quarantined', settled_at = $4, lease_until = null,
                  reason = $5
@@ -187,14 +166,14 @@ impl InboxStore for SqliteStore {
         limit: u32,
     ) -> Result<Vec<Quarantined>, StoreError> {
         let doing = "reading the quarantine";
-        let rows: Vec<QuarantineRow> = match tenant {
-            Some(tenant) => sqlx::query_as(
+        let rows = match tenant {
+            Some(tenant) => sqlx::query(
                 "select id, tenant, source, body, reason, received_at from inbox
                  where tenant = $1 and status = 'quarantined' order by id limit $2",
             )
             .bind(tenant.as_str())
             .bind(i64::from(limit)),
-            None => sqlx::query_as(
+            None => sqlx::query(
                 "select id, tenant, source, body, reason, received_at from inbox
                  where status = 'quarantined' order by id limit $1",
             )
@@ -203,7 +182,7 @@ impl InboxStore for SqliteStore {
         .fetch_all(&self.readers)
         .await
         .map_err(fault(doing))?;
-        rows.into_iter().map(read_quarantined).collect()
+        rows.iter().map(quarantined).collect()
     }
 
     async fn retry_quarantined(&self, id: i64, now: Timestamp) -> Result<bool, StoreError> {
@@ -239,22 +218,19 @@ impl InboxStore for SqliteStore {
     }
 
     async fn inbox_depth(&self, tenant: &TenantId) -> Result<InboxDepth, StoreError> {
-        let (waiting, oldest_at, quarantined): (i64, Option<i64>, i64) = sqlx::query_as(
+        let row = sqlx::query(
             "select
                  (select count(*) from inbox
-                  where tenant = $1 and status in ('waiting', 'claimed')),
+                  where tenant = $1 and status in ('waiting', 'claimed')) as waiting,
                  (select min(received_at) from inbox
-                  where tenant = $1 and status in ('waiting', 'claimed')),
-                 (select count(*) from inbox where tenant = $1 and status = 'quarantined')",
+                  where tenant = $1 and status in ('waiting', 'claimed')) as oldest_at,
+                 (select count(*) from inbox
+                  where tenant = $1 and status = 'quarantined') as quarantined",
         )
         .bind(tenant.as_str())
         .fetch_one(&self.readers)
         .await
         .map_err(fault("reading the inbox's depth"))?;
-        Ok(InboxDepth {
-            waiting: uncount(waiting),
-            oldest_at: oldest_at.map(from_micros),
-            quarantined: uncount(quarantined),
-        })
+        depth(&row)
     }
 }

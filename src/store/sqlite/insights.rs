@@ -1,60 +1,21 @@
 //! Delivery figures, revisable.
 
-use std::collections::BTreeMap;
-
 use async_trait::async_trait;
 use sqlx::QueryBuilder;
-use sqlx::sqlite::SqliteRow;
 
 use super::faults::fault;
-use super::values::{Columns, corrupt, count, day, micros, money};
 use super::{BIND_LIMIT, SqliteStore};
 use crate::domain::ids::TenantId;
-use crate::domain::insight::{ActionCount, AdInsight, ReportWindow};
+use crate::domain::insight::AdInsight;
 use crate::domain::money::Money;
 use crate::domain::time::{Date, Timestamp, from_micros};
 use crate::store::StoreError;
 use crate::store::insights::InsightStore;
-
-const TABLE: &str = "ad_insights";
-
-/// The hour column of a daily row.
-const WHOLE_DAY: i64 = -1;
+use crate::store::sql::insights::{hour, latest, read, spend};
+use crate::store::sql::values::{count, micros};
 
 /// Columns bound per row.
 const COLUMNS: usize = 13;
-
-fn hour(window: ReportWindow) -> i64 {
-    window.hour().map_or(WHOLE_DAY, i64::from)
-}
-
-fn read(row: &SqliteRow) -> Result<AdInsight, StoreError> {
-    let row = Columns::of(TABLE, row);
-    let date = day(TABLE, row.get("day")?)?;
-    let window = match row.get::<i64>("hour")? {
-        WHOLE_DAY => ReportWindow::Day(date),
-        hour => ReportWindow::Hour(
-            date,
-            u8::try_from(hour).map_err(|cause| corrupt(TABLE, cause))?,
-        ),
-    };
-    let actions: Vec<(String, f64)> =
-        serde_json::from_str(row.get("actions_json")?).map_err(|cause| corrupt(TABLE, cause))?;
-    Ok(AdInsight {
-        ad: row.id("ad_id")?,
-        ad_set: row.id("ad_set_id")?,
-        campaign: row.id("campaign_id")?,
-        window,
-        impressions: row.count("impressions")?,
-        clicks: row.count("clicks")?,
-        spend: money(TABLE, row.get("spend_minor")?, row.get("currency")?)?,
-        reach: row.get::<Option<i64>>("reach")?.map(super::values::uncount),
-        actions: actions
-            .into_iter()
-            .map(|(kind, count)| ActionCount { kind, count })
-            .collect(),
-    })
-}
 
 #[async_trait]
 impl InsightStore for SqliteStore {
@@ -68,25 +29,8 @@ impl InsightStore for SqliteStore {
         pulled_at: Timestamp,
     ) -> Result<(), StoreError> {
         let doing = "recording insights";
-        // Of two rows of one ad and window in one pull the later stands.
-        let mut latest = BTreeMap::new();
-        for row in rows {
-            let pairs: Vec<(&str, f64)> = row
-                .actions
-                .iter()
-                .map(|action| (action.kind.as_str(), action.count))
-                .collect();
-            let actions = serde_json::to_string(&pairs).map_err(|cause| StoreError::Broken {
-                doing,
-                cause: Box::new(cause),
-            })?;
-            // In JSON a NUL is an escape; it must not come back to life in a reader.
-            let actions = actions.replace("\\u0000", "");
-            latest.insert((&row.ad, row.window), (row, actions));
-        }
-        let latest: Vec<_> = latest.into_values().collect();
-
-        let mut tx = self.write(doing).await?;
+        let latest = latest(rows, doing)?;
+        let mut tx = self.write_for(tenant, doing).await?;
         // The pull read these days whole, so what it does not hold Meta has taken back.
         sqlx::query(
             "delete from ad_insights
@@ -211,10 +155,6 @@ impl InsightStore for SqliteStore {
         .fetch_all(&self.readers)
         .await
         .map_err(fault("reading spend by day"))?;
-        rows.into_iter()
-            .map(|(date, minor, currency)| {
-                Ok((day(TABLE, &date)?, money(TABLE, minor, &currency)?))
-            })
-            .collect()
+        spend(rows)
     }
 }

@@ -4,17 +4,12 @@ use async_trait::async_trait;
 
 use super::SqliteStore;
 use super::faults::fault;
-use super::values::{at_opt, clean, micros};
 use crate::domain::ids::TenantId;
 use crate::domain::time::Timestamp;
 use crate::store::StoreError;
 use crate::store::jobs::{JobOutcome, JobStatus, JobStore};
-
-/// Runs of one stage that are kept, so that the history has a bound.
-const RUNS_KEPT: i64 = 1_000;
-
-/// How often the history is pruned, in rows: seldom, since counting off the newest takes a while.
-const PRUNE_EVERY: i64 = 128;
+use crate::store::sql::jobs::{PRUNE_EVERY, RUNS_KEPT, outcome_name, read};
+use crate::store::sql::values::{clean, micros};
 
 #[async_trait]
 impl JobStore for SqliteStore {
@@ -28,12 +23,8 @@ impl JobStore for SqliteStore {
         detail: &str,
     ) -> Result<(), StoreError> {
         let doing = "recording a run";
-        let (name, success) = match outcome {
-            JobOutcome::Succeeded => ("succeeded", Some(micros(ended_at))),
-            JobOutcome::Degraded => ("degraded", None),
-            JobOutcome::Failed => ("failed", None),
-        };
-        let mut tx = self.write(doing).await?;
+        let success = (*outcome == JobOutcome::Succeeded).then(|| micros(ended_at));
+        let mut tx = self.write_for(tenant, doing).await?;
         let id: i64 = sqlx::query_scalar(
             "insert into job_execution_history (tenant, job, started_at, ended_at, outcome, detail)
              values ($1, $2, $3, $4, $5, $6) returning id",
@@ -42,7 +33,7 @@ impl JobStore for SqliteStore {
         .bind(job)
         .bind(micros(started_at))
         .bind(micros(ended_at))
-        .bind(name)
+        .bind(outcome_name(outcome))
         .bind(clean(detail))
         .fetch_one(&mut *tx)
         .await
@@ -87,7 +78,7 @@ impl JobStore for SqliteStore {
     }
 
     async fn job_status(&self, tenant: &TenantId) -> Result<Vec<JobStatus>, StoreError> {
-        let rows: Vec<(String, Option<i64>, Option<i64>, String)> = sqlx::query_as(
+        let rows = sqlx::query(
             "select job, last_success_at, last_end_at, detail from job_status
              where tenant = $1 order by job",
         )
@@ -95,15 +86,7 @@ impl JobStore for SqliteStore {
         .fetch_all(&self.readers)
         .await
         .map_err(fault("reading the last runs"))?;
-        Ok(rows
-            .into_iter()
-            .map(|(job, success, end, detail)| JobStatus {
-                job,
-                last_success: at_opt(success),
-                last_end: at_opt(end),
-                detail,
-            })
-            .collect())
+        rows.iter().map(read).collect()
     }
 
     async fn cursor(&self, tenant: &TenantId, name: &str) -> Result<Option<String>, StoreError> {
@@ -123,7 +106,7 @@ impl JobStore for SqliteStore {
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let doing = "moving a cursor";
-        let mut tx = self.write(doing).await?;
+        let mut tx = self.write_for(tenant, doing).await?;
         sqlx::query(
             "insert into sync_cursors (tenant, name, value, updated_at) values ($1, $2, $3, $4)
              on conflict (tenant, name) do update set

@@ -7,36 +7,39 @@
 
 mod append;
 mod audit;
-mod change_rows;
 mod changes;
 mod crm;
 mod decisions;
 mod entities;
-mod entity_rows;
 mod faults;
 mod gate;
 mod inbox;
 mod insights;
 mod jobs;
 mod models;
+mod nodes;
+mod nudges;
 mod privacy;
 mod revenue;
 mod schema;
 mod status;
 mod tenants;
-mod values;
 mod visits;
 mod winners;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
-use sqlx::{ConnectOptions, Sqlite, Transaction};
+use sqlx::{ConnectOptions, Sqlite, SqliteConnection, Transaction};
 
 use super::StoreError;
+use super::nodes::Fence;
+use super::sql::nodes::{check_own, deposed};
+use crate::domain::ids::TenantId;
 use faults::fault;
 
 /// Parameters that one statement may have at most. Source: SQLite, `SQLITE_MAX_VARIABLE_NUMBER`.
@@ -77,6 +80,9 @@ pub struct SqliteStore {
     writer: SqlitePool,
     readers: SqlitePool,
     appends: append::Appender,
+    nudges: nudges::Bell,
+    /// What every write of this handle is fenced by.
+    fence: Option<Arc<Fence>>,
 }
 
 impl SqliteStore {
@@ -121,6 +127,8 @@ impl SqliteStore {
             writer,
             readers,
             appends,
+            nudges: nudges::Bell::default(),
+            fence: None,
         })
     }
 
@@ -130,9 +138,24 @@ impl SqliteStore {
         &self.path
     }
 
-    /// Begins a write; nobody else writes until it ends.
+    /// Begins a write; nobody else writes until it ends. One for a tenant begins by
+    /// [`Self::write_for`].
     async fn write(&self, doing: &'static str) -> Result<Transaction<'static, Sqlite>, StoreError> {
-        begin_write(&self.writer, doing).await
+        let mut tx = begin_write(&self.writer, doing).await?;
+        if let Some(fence) = &self.fence {
+            check_fence(&mut tx, fence, doing).await?;
+        }
+        Ok(tx)
+    }
+
+    /// Begins a write for a tenant.
+    async fn write_for(
+        &self,
+        tenant: &TenantId,
+        doing: &'static str,
+    ) -> Result<Transaction<'static, Sqlite>, StoreError> {
+        check_own(self.fence.as_deref(), tenant, doing)?;
+        self.write(doing).await
     }
 
     /// Begins a read of several statements that must see one state.
@@ -152,6 +175,28 @@ async fn begin_write(
         .begin_with("begin immediate")
         .await
         .map_err(fault(doing))
+}
+
+/// Makes sure that a lease is still the one that was given; nobody else writes meanwhile.
+async fn check_fence(
+    conn: &mut SqliteConnection,
+    fence: &Fence,
+    doing: &'static str,
+) -> Result<(), StoreError> {
+    let held: Option<i64> = sqlx::query_scalar(
+        "select 1 from tenant_leases where tenant = $1 and node_id = $2 and fence = $3",
+    )
+    .bind(fence.tenant.as_str())
+    .bind(fence.node.as_str())
+    .bind(fence.token)
+    .fetch_optional(conn)
+    .await
+    .map_err(fault(doing))?;
+    if held.is_some() {
+        Ok(())
+    } else {
+        Err(deposed(fence, doing))
+    }
 }
 
 /// The file that a path or URL names.

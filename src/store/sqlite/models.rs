@@ -4,10 +4,10 @@ use async_trait::async_trait;
 
 use super::SqliteStore;
 use super::faults::fault;
-use super::values::{clean, micros};
-use crate::domain::time::from_micros;
 use crate::store::StoreError;
 use crate::store::models::{ModelStore, ModelVersion};
+use crate::store::sql::models::read;
+use crate::store::sql::values::{clean, micros};
 
 #[async_trait]
 impl ModelStore for SqliteStore {
@@ -36,25 +36,13 @@ impl ModelStore for SqliteStore {
     }
 
     async fn models(&self) -> Result<Vec<ModelVersion>, StoreError> {
-        let rows: Vec<(String, String, String, String, i64, i64)> = sqlx::query_as(
+        let rows = sqlx::query(
             "select name, version, params_json, revision, is_champion, registered_at
              from model_registry order by name, registered_at, version",
         )
         .fetch_all(&self.readers)
         .await
         .map_err(fault("reading the policies"))?;
-        Ok(rows
-            .into_iter()
-            .map(
-                |(name, version, params_json, revision, champion, at)| ModelVersion {
-                    name,
-                    version,
-                    params_json,
-                    revision,
-                    is_champion: champion != 0,
-                    registered_at: from_micros(at),
-                },
-            )
-            .collect())
+        rows.iter().map(read).collect()
     }
 }

@@ -2,31 +2,21 @@
 
 use async_trait::async_trait;
 use sqlx::SqliteConnection;
-use sqlx::sqlite::SqliteRow;
 
 use super::SqliteStore;
-use super::faults::{fault, not_one};
-use super::values::{
-    Columns, CreditColumns, clean, clean_opt, corrupt, credit, id, id_opt, method_opt, micros,
-    micros_opt, money, uncount,
-};
+use super::faults::fault;
 use crate::domain::attribution::Method;
 use crate::domain::deal::StageValue;
 use crate::domain::ids::{AdId, DealId, TenantId};
-use crate::domain::revenue::{EntryKind, RevenueEntry};
+use crate::domain::revenue::RevenueEntry;
 use crate::domain::time::Timestamp;
 use crate::store::StoreError;
 use crate::store::revenue::{LayerCounts, RevenueStore, RevenueTotals, SettledDeal};
+use crate::store::sql::revenue::{check_entries, layers, read_entry, totals};
+use crate::store::sql::values::{CreditColumns, clean, clean_opt, id, micros, micros_opt};
+use crate::store::sql::{json, not_one};
 
-const TABLE: &str = "revenue_ledger";
 const DOING: &str = "settling a deal";
-
-fn json(value: &impl serde::Serialize) -> Result<String, StoreError> {
-    serde_json::to_string(value).map_err(|cause| StoreError::Broken {
-        doing: DOING,
-        cause: Box::new(cause),
-    })
-}
 
 /// Writes the credit into the deal and takes it off the unsettled ones.
 ///
@@ -94,7 +84,7 @@ async fn write_attempts(
         .bind(i64::from(attempt.succeeded))
         .bind(attempt.confidence)
         .bind(clean(&attempt.reason))
-        .bind(json(&runners_up)?)
+        .bind(json(&runners_up, DOING)?)
         .execute(&mut *conn)
         .await
         .map_err(fault(DOING))?;
@@ -149,12 +139,6 @@ async fn write_entries(
     now: Timestamp,
 ) -> Result<(), StoreError> {
     for entry in &settled.entries {
-        if entry.deal != settled.deal {
-            return Err(StoreError::Broken {
-                doing: DOING,
-                cause: "an entry is another deal's".into(),
-            });
-        }
         let credit = entry.credit.as_ref();
         sqlx::query(
             "insert into revenue_ledger (tenant, deal_id, ad_id, ad_set_id, campaign_id, method,
@@ -186,28 +170,6 @@ async fn write_entries(
     Ok(())
 }
 
-fn read_entry(row: &SqliteRow) -> Result<RevenueEntry, StoreError> {
-    let row = Columns::of(TABLE, row);
-    let kind: &str = row.get("kind")?;
-    Ok(RevenueEntry {
-        deal: row.id("deal_id")?,
-        credit: credit(
-            TABLE,
-            row.text("ad_id")?,
-            row.text("ad_set_id")?,
-            row.text("campaign_id")?,
-        )?,
-        method: method_opt(TABLE, row.text("method")?)?,
-        confidence: row.get("confidence")?,
-        kind: EntryKind::parse(kind)
-            .ok_or_else(|| corrupt(TABLE, format!("{kind:?} is no kind of entry")))?,
-        stage: row.id_opt("stage")?,
-        amount: money(TABLE, row.get("amount_minor")?, row.get("currency")?)?,
-        is_cash: row.flag("is_cash")?,
-        occurred_at: row.at("occurred_at")?,
-    })
-}
-
 #[async_trait]
 impl RevenueStore for SqliteStore {
     async fn settle_deal(
@@ -216,7 +178,8 @@ impl RevenueStore for SqliteStore {
         settled: &SettledDeal,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let mut tx = self.write(DOING).await?;
+        check_entries(settled, DOING)?;
+        let mut tx = self.write_for(tenant, DOING).await?;
         settle_row(&mut tx, tenant, settled, now).await?;
         write_attempts(&mut tx, tenant, settled, now).await?;
         write_conversions(&mut tx, tenant, settled, now).await?;
@@ -258,19 +221,7 @@ impl RevenueStore for SqliteStore {
         .fetch_all(&self.readers)
         .await
         .map_err(fault("reading revenue by ad"))?;
-        let mut totals = rows
-            .into_iter()
-            .map(|(ad, pipeline, cash, currency)| {
-                let totals = RevenueTotals {
-                    pipeline: money(TABLE, pipeline, &currency)?,
-                    cash: money(TABLE, cash, &currency)?,
-                };
-                Ok((id_opt(TABLE, ad.as_deref())?, totals))
-            })
-            .collect::<Result<Vec<(Option<AdId>, _)>, StoreError>>()?;
-        totals
-            .sort_by(|a, b| (&a.0, a.1.pipeline.currency()).cmp(&(&b.0, b.1.pipeline.currency())));
-        Ok(totals)
+        totals(rows)
     }
 
     async fn deals_by_layer(
@@ -287,15 +238,7 @@ impl RevenueStore for SqliteStore {
         .fetch_all(&self.readers)
         .await
         .map_err(fault("counting deals by layer"))?;
-        let mut counts = LayerCounts::default();
-        for (method, found) in rows {
-            match method_opt("crm_deals", method.as_deref())? {
-                Some(method) => counts.by_method.push((method, uncount(found))),
-                None => counts.unattributed = uncount(found),
-            }
-        }
-        counts.by_method.sort_unstable();
-        Ok(counts)
+        layers(rows)
     }
 
     async fn faulty_deals(
@@ -324,8 +267,11 @@ impl RevenueStore for SqliteStore {
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let doing = "mirroring the stage values";
-        let names = json(&stages.iter().map(|s| s.name.as_str()).collect::<Vec<_>>())?;
-        let mut tx = self.write(doing).await?;
+        let names = json(
+            &stages.iter().map(|s| s.name.as_str()).collect::<Vec<_>>(),
+            doing,
+        )?;
+        let mut tx = self.write_for(tenant, doing).await?;
         // A stage that is no longer configured goes; what was learned of the others stays.
         sqlx::query(
             "delete from synthetic_revenue_config
@@ -353,7 +299,7 @@ impl RevenueStore for SqliteStore {
             .bind(stage.value.minor())
             .bind(stage.value.currency().code().to_owned())
             .bind(stage.confidence)
-            .bind(json(&vendor_ids)?)
+            .bind(json(&vendor_ids, doing)?)
             .bind(i64::from(stage.is_won))
             .bind(i64::from(stage.is_lost))
             .bind(micros(now))

@@ -2,21 +2,21 @@
 
 use std::path::Path;
 
-use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
+use sqlx::SqliteConnection;
+use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::SqlitePool;
-use sqlx::{SqlSafeStr, SqliteConnection};
 
 use super::begin_write;
 use super::faults::{fault, is_weather, primary_code};
 use crate::store::StoreError;
+use crate::store::sql::schema::{self, Script};
 
 /// The mark that the first migration leaves in the file's head: "roas".
 const APPLICATION_ID: i64 = 1_919_902_067;
 
 const DOING: &str = "preparing the schema";
 
-/// The migrations, by number and name.
-const MIGRATIONS: [(i64, &str, &str); 2] = [
+const SCRIPTS: &[Script] = &[
     (
         1,
         "init",
@@ -28,19 +28,6 @@ const MIGRATIONS: [(i64, &str, &str); 2] = [
         include_str!("../../../migrations/sqlite/0002_retention.sql"),
     ),
 ];
-
-fn migrator() -> Migrator {
-    let migrations = MIGRATIONS.into_iter().map(|(version, name, sql)| {
-        let sql = sql.into_sql_str();
-        Migration::new(version, name.into(), MigrationType::Simple, sql, false)
-    });
-    Migrator::with_migrations(migrations.collect())
-}
-
-/// The newest version this roasd knows.
-pub(super) fn newest(migrator: &Migrator) -> i64 {
-    migrator.iter().map(|m| m.version).max().unwrap_or(0)
-}
 
 /// The version a database is at; 0 before the first migration.
 pub(super) async fn version(conn: &mut SqliteConnection) -> Result<i64, sqlx::Error> {
@@ -58,7 +45,7 @@ pub(super) async fn prepare(
     path: &Path,
     migrate: bool,
 ) -> Result<(), StoreError> {
-    let migrator = migrator();
+    let migrator = schema::migrator(SCRIPTS);
     let told = |error: sqlx::Error| cannot_open(path, &error);
     {
         let mut conn = writer.acquire().await.map_err(told)?;
@@ -70,7 +57,7 @@ pub(super) async fn prepare(
     if !migrate {
         return Err(refuse(
             path,
-            "its schema is older than this roasd; run `roasd migrate` first".to_owned(),
+            "its schema is older than this roasd; run `roasd migrate` first",
         ));
     }
     let mut tx = begin_write(writer, DOING).await?;
@@ -103,11 +90,12 @@ pub(super) fn cannot_open(path: &Path, error: &sqlx::Error) -> StoreError {
     refuse(path, remedy)
 }
 
-fn refuse(path: &Path, detail: String) -> StoreError {
-    StoreError::CannotOpen {
-        url: format!("sqlite:{}", path.display()),
-        detail,
-    }
+fn place(path: &Path) -> String {
+    format!("sqlite:{}", path.display())
+}
+
+fn refuse(path: &Path, detail: impl Into<String>) -> StoreError {
+    schema::refuse(&place(path), detail)
 }
 
 fn migrate_fault(path: &Path, error: MigrateError) -> StoreError {
@@ -143,7 +131,7 @@ async fn check_owner(conn: &mut SqliteConnection, path: &Path) -> Result<(), Sto
     }
     Err(refuse(
         path,
-        "it holds tables of another program; name another file".to_owned(),
+        "it holds tables of another program; name another file",
     ))
 }
 
@@ -155,28 +143,7 @@ async fn is_current(
 ) -> Result<bool, StoreError> {
     let told = |error: sqlx::Error| cannot_open(path, &error);
     let applied = applied(conn).await.map_err(told)?;
-    let known = newest(migrator);
-    if let Some((found, _)) = applied.last().filter(|(found, _)| *found > known) {
-        return Err(StoreError::NewerSchema {
-            found: *found,
-            known,
-        });
-    }
-    for (version, checksum) in &applied {
-        if !migrator
-            .iter()
-            .any(|m| m.version == *version && m.checksum.as_ref() == checksum.as_slice())
-        {
-            return Err(refuse(
-                path,
-                format!(
-                    "migration {version} in it is not the one this roasd ships; install the roasd \
-                     that made it or restore a backup"
-                ),
-            ));
-        }
-    }
-    Ok(applied.len() == migrator.iter().len())
+    schema::is_current(&applied, migrator, &place(path))
 }
 
 /// Migrations in force with their checksums, by version.

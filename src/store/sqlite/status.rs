@@ -3,11 +3,12 @@
 use async_trait::async_trait;
 
 use super::faults::fault;
-use super::values::{corrupt, uncount};
 use super::{SqliteStore, schema};
 use crate::domain::change::ChangeState;
 use crate::domain::ids::TenantId;
 use crate::store::StoreError;
+use crate::store::sql::status::change_counts;
+use crate::store::sql::values::uncount;
 use crate::store::status::{StatusStore, StoreStatus};
 
 #[async_trait]
@@ -43,19 +44,11 @@ impl StatusStore for SqliteStore {
         .fetch_all(&self.readers)
         .await
         .map_err(fault("counting changes"))?;
-        let mut counts = rows
-            .iter()
-            .map(|(name, found)| {
-                ChangeState::parse(name)
-                    .map(|state| (state, uncount(*found)))
-                    .ok_or_else(|| corrupt("pending_ad_changes", format!("{name:?} is no state")))
-            })
-            .collect::<Result<Vec<_>, _>>()?;
-        counts.sort_unstable();
-        Ok(counts)
+        change_counts(&rows)
     }
 
     async fn close(&self) {
+        self.nudges.close();
         self.readers.close().await;
         // The last connection to close folds the log into the file by itself; doing it here too
         // leaves a whole file even while another process still has it open. Failing costs nothing:

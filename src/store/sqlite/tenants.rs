@@ -2,30 +2,17 @@
 
 use async_trait::async_trait;
 use sqlx::SqliteConnection;
-use sqlx::sqlite::SqliteRow;
 
 use super::faults::fault;
-use super::values::{Columns, clean, entity, id, micros};
 use super::{SqliteStore, audit};
-use crate::domain::audit::{AuditEntry, AuditEvent};
+use crate::domain::audit::AuditEvent;
 use crate::domain::ids::TenantId;
 use crate::domain::structure::EntityRef;
 use crate::domain::time::{Timestamp, from_micros};
 use crate::store::StoreError;
+use crate::store::sql::tenants::{holds, line, resumed};
+use crate::store::sql::values::{clean, entity, id, micros};
 use crate::store::tenants::{Held, TenantHolds, TenantStore};
-
-/// Reads the hold whose columns begin with a word.
-fn held(row: &SqliteRow, by: &str, reason: &str, since: &str) -> Result<Option<Held>, StoreError> {
-    let row = Columns::of("tenant_state", row);
-    let Some(since) = row.at_opt(since)? else {
-        return Ok(None);
-    };
-    Ok(Some(Held {
-        by: row.text(by)?.unwrap_or_default().to_owned(),
-        reason: row.text(reason)?.unwrap_or_default().to_owned(),
-        since,
-    }))
-}
 
 /// Names a tenant that only a hold has named so far.
 async fn ensure_row(conn: &mut SqliteConnection, tenant: &TenantId) -> Result<(), StoreError> {
@@ -61,20 +48,7 @@ async fn tell(
         None => known(&mut *conn).await?,
     };
     for tenant in concerned {
-        let entry = AuditEntry {
-            tenant,
-            at,
-            event,
-            actor: actor.to_owned(),
-            change: None,
-            entity: None,
-            campaign: None,
-            before: None,
-            after: None,
-            rule: None,
-            detail: detail.to_owned(),
-            vendor_request: None,
-        };
+        let entry = line(tenant, event, actor, detail, at);
         audit::append(&mut *conn, &entry).await?;
     }
     Ok(())
@@ -89,7 +63,7 @@ impl SqliteStore {
         tenant: &TenantId,
         held: Option<&Held>,
     ) -> Result<(), StoreError> {
-        let mut tx = self.write(doing).await?;
+        let mut tx = self.write_for(tenant, doing).await?;
         ensure_row(&mut tx, tenant).await?;
         sqlx::query(statement)
             .bind(tenant.as_str())
@@ -112,7 +86,7 @@ impl TenantStore for SqliteStore {
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let doing = "making a tenant known";
-        let mut tx = self.write(doing).await?;
+        let mut tx = self.write_for(tenant, doing).await?;
         sqlx::query(
             "insert into tenant_state (tenant, name, created_at) values ($1, $2, $3)
              on conflict (tenant) do update set
@@ -140,21 +114,15 @@ impl TenantStore for SqliteStore {
             .fetch_optional(&mut *tx)
             .await
             .map_err(fault(doing))?;
-        let mut holds = TenantHolds {
-            daemon_paused: held(&daemon, "paused_by", "paused_reason", "paused_since")?,
-            ..TenantHolds::default()
-        };
-        if let Some(row) = row {
-            holds.paused = held(&row, "paused_by", "paused_reason", "paused_since")?;
-            holds.parked = held(&row, "parked_by", "parked_reason", "parked_since")?;
-            holds.suspended = held(&row, "suspended_by", "suspended_reason", "suspended_since")?;
-        }
-        Ok(holds)
+        holds(&daemon, row.as_ref())
     }
 
     async fn pause(&self, tenant: Option<&TenantId>, held: &Held) -> Result<bool, StoreError> {
         let doing = "pausing";
-        let mut tx = self.write(doing).await?;
+        let mut tx = match tenant {
+            Some(tenant) => self.write_for(tenant, doing).await?,
+            None => self.write(doing).await?,
+        };
         let query = match tenant {
             Some(tenant) => {
                 ensure_row(&mut tx, tenant).await?;
@@ -193,7 +161,10 @@ impl TenantStore for SqliteStore {
         now: Timestamp,
     ) -> Result<bool, StoreError> {
         let doing = "resuming";
-        let mut tx = self.write(doing).await?;
+        let mut tx = match tenant {
+            Some(tenant) => self.write_for(tenant, doing).await?,
+            None => self.write(doing).await?,
+        };
         let query = match tenant {
             Some(tenant) => sqlx::query(
                 "update tenant_state
@@ -209,16 +180,13 @@ impl TenantStore for SqliteStore {
             ),
         };
         let done = query.execute(&mut *tx).await.map_err(fault(doing))?;
-        let resumed = done.rows_affected() == 1;
-        if resumed {
-            let detail = match tenant {
-                Some(_) => "the tenant was resumed",
-                None => "the daemon was resumed",
-            };
+        let was_held = done.rows_affected() == 1;
+        if was_held {
+            let detail = resumed(tenant);
             tell(&mut tx, tenant, AuditEvent::Resumed, actor, detail, now).await?;
         }
         tx.commit().await.map_err(fault(doing))?;
-        Ok(resumed)
+        Ok(was_held)
     }
 
     async fn set_parked(&self, tenant: &TenantId, held: Option<&Held>) -> Result<(), StoreError> {
@@ -247,7 +215,7 @@ impl TenantStore for SqliteStore {
         reason: &str,
     ) -> Result<(), StoreError> {
         let doing = "freezing an object";
-        let mut tx = self.write(doing).await?;
+        let mut tx = self.write_for(tenant, doing).await?;
         sqlx::query(
             "insert into frozen_objects (tenant, entity_type, entity_id, frozen_until, reason)
              values ($1, $2, $3, $4, $5)

@@ -2,19 +2,18 @@
 
 use async_trait::async_trait;
 use sqlx::SqliteConnection;
-use sqlx::sqlite::SqliteRow;
 
 use super::SqliteStore;
 use super::append::Append;
 use super::faults::fault;
-use super::values::{Columns, clean_opt, micros, uncount};
 use crate::domain::ids::{TenantId, VisitId};
 use crate::domain::time::Timestamp;
-use crate::domain::visit::{AdParameters, KeyedHash, ValueFrequency, Visit};
+use crate::domain::visit::{ValueFrequency, Visit};
 use crate::store::StoreError;
+use crate::store::sql::nodes::check_own;
+use crate::store::sql::values::{clean_opt, micros, uncount};
+use crate::store::sql::visits::{hash, read};
 use crate::store::visits::{VisitKey, VisitStore};
-
-const TABLE: &str = "click_tracking";
 
 /// Keeps a visit; `false` when it is kept already. Hashes without consent are left out.
 pub(super) async fn insert_visit(
@@ -22,11 +21,6 @@ pub(super) async fn insert_visit(
     tenant: &TenantId,
     visit: &Visit,
 ) -> Result<bool, StoreError> {
-    let hash = |hash: &Option<KeyedHash>| {
-        hash.as_ref()
-            .filter(|_| visit.has_consent)
-            .map(|hash| hash.0.clone())
-    };
     let done = sqlx::query(
         "insert into click_tracking (tenant, id, at, fbclid, ad_id, ad_set_id, campaign_id,
              utm_source, has_consent, fingerprint, ip, user_agent)
@@ -42,33 +36,13 @@ pub(super) async fn insert_visit(
     .bind(visit.ad.campaign.as_ref().map(|id| id.as_str()))
     .bind(clean_opt(visit.ad.utm_source.as_deref()))
     .bind(i64::from(visit.has_consent))
-    .bind(hash(&visit.fingerprint))
-    .bind(hash(&visit.ip))
-    .bind(hash(&visit.user_agent))
+    .bind(hash(visit, &visit.fingerprint))
+    .bind(hash(visit, &visit.ip))
+    .bind(hash(visit, &visit.user_agent))
     .execute(conn)
     .await
     .map_err(fault("keeping a visit"))?;
     Ok(done.rows_affected() == 1)
-}
-
-fn read(row: &SqliteRow) -> Result<Visit, StoreError> {
-    let row = Columns::of(TABLE, row);
-    let hash = |name: &str| Ok::<_, StoreError>(row.get::<Option<String>>(name)?.map(KeyedHash));
-    Ok(Visit {
-        id: row.id("id")?,
-        at: row.at("at")?,
-        ad: AdParameters {
-            fbclid: row.get("fbclid")?,
-            ad: row.id_opt("ad_id")?,
-            ad_set: row.id_opt("ad_set_id")?,
-            campaign: row.id_opt("campaign_id")?,
-            utm_source: row.get("utm_source")?,
-        },
-        has_consent: row.flag("has_consent")?,
-        fingerprint: hash("fingerprint")?,
-        ip: hash("ip")?,
-        user_agent: hash("user_agent")?,
-    })
 }
 
 /// The value of a key, and the statements that look it up: one per column, so that each has its
@@ -113,9 +87,9 @@ fn lookup(key: &VisitKey) -> (&str, &'static str, &'static str) {
 #[async_trait]
 impl VisitStore for SqliteStore {
     async fn record_visit(&self, tenant: &TenantId, visit: &Visit) -> Result<bool, StoreError> {
-        self.appends
-            .append(Append::Visit(tenant.clone(), visit.clone()))
-            .await
+        check_own(self.fence.as_deref(), tenant, "keeping a visit")?;
+        let append = Append::Visit(tenant.clone(), visit.clone());
+        self.appends.append(append, self.fence.clone()).await
     }
 
     async fn visit(&self, tenant: &TenantId, id: &VisitId) -> Result<Option<Visit>, StoreError> {

@@ -1,56 +1,20 @@
 //! Past ads: their text, its vector, and what came of them.
 
 use async_trait::async_trait;
-use sqlx::sqlite::SqliteRow;
 
 use super::SqliteStore;
 use super::faults::fault;
-use super::values::{Columns, clean, corrupt, count, micros, money};
 use crate::domain::ids::TenantId;
 use crate::store::StoreError;
+use crate::store::sql::values::{clean, count, micros};
+use crate::store::sql::winners::{read, to_bytes};
 use crate::store::winners::{PastAd, WinnerStore};
-
-const TABLE: &str = "winners";
-
-fn to_bytes(vector: &[f32]) -> Vec<u8> {
-    vector.iter().flat_map(|x| x.to_le_bytes()).collect()
-}
-
-fn from_bytes(bytes: &[u8]) -> Result<Vec<f32>, StoreError> {
-    let (numbers, rest) = bytes.as_chunks::<4>();
-    if rest.is_empty() {
-        Ok(numbers.iter().map(|b| f32::from_le_bytes(*b)).collect())
-    } else {
-        Err(corrupt(TABLE, "a vector has a broken number"))
-    }
-}
-
-fn read(row: &SqliteRow) -> Result<PastAd, StoreError> {
-    let row = Columns::of(TABLE, row);
-    Ok(PastAd {
-        ad: row.id("ad_id")?,
-        name: row.get("name")?,
-        text: row.get("text")?,
-        model: row.get("model")?,
-        vector: from_bytes(row.get("vector")?)?,
-        impressions: row.count("impressions")?,
-        clicks: row.count("clicks")?,
-        spend: money(TABLE, row.get("spend_minor")?, row.get("currency")?)?,
-        pipeline: money(
-            TABLE,
-            row.get("pipeline_minor")?,
-            row.get("pipeline_currency")?,
-        )?,
-        is_winner: row.flag("is_winner")?,
-        updated_at: row.at("updated_at")?,
-    })
-}
 
 #[async_trait]
 impl WinnerStore for SqliteStore {
     async fn record_past_ads(&self, tenant: &TenantId, ads: &[PastAd]) -> Result<(), StoreError> {
         let doing = "recording past ads";
-        let mut tx = self.write(doing).await?;
+        let mut tx = self.write_for(tenant, doing).await?;
         for ad in ads {
             sqlx::query(
                 "insert into winners (tenant, ad_id, model, name, text, vector, impressions, clicks,

@@ -182,10 +182,9 @@ async fn a_wrong_place_is_named() {
     let opened = open_existing(missing.to_str().unwrap()).await;
     assert_refused(opened, "no such file");
     assert!(!missing.exists());
-    assert_refused(open("postgres://u:secret@h/db").await, "PostgreSQL");
-    let error = open("postgres://u:secret@h/db").await.map(|_| ());
+    assert_refused(open("mysql://u:secret@h/db").await, "postgres:");
+    let error = open("mysql://u:secret@h/db").await.map(|_| ());
     assert!(!format!("{error:?}").contains("secret"));
-    assert_refused(open("mysql://h/db").await, "sqlite:");
 }
 
 #[tokio::test]
@@ -280,7 +279,7 @@ async fn the_logs_can_only_be_added_to() {
 }
 
 /// Tables and views that reports rely on, by the names in the documentation.
-const TABLES: &[&str] = &[
+pub(super) const TABLES: &[&str] = &[
     "inbox",
     "crm_events",
     "crm_deals",
@@ -311,7 +310,7 @@ const TABLES: &[&str] = &[
     "nodes",
     "tenant_leases",
 ];
-const VIEWS: &[&str] = &[
+pub(super) const VIEWS: &[&str] = &[
     "select * from v_recent_budget_changes",
     "select * from v_campaign_activity_summary",
     "select * from v_safety_check_failures",

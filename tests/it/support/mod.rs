@@ -7,6 +7,8 @@
 //! that forgets to finish its world fails.
 
 pub(crate) mod checks;
+pub(crate) mod cluster;
+pub(crate) mod postgres;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -35,7 +37,7 @@ pub(crate) struct Setup {
     /// Those of `gym`, `shop` and `clinic` that are there.
     pub(crate) tenants: &'static [&'static str],
     /// Settings in place of those that the demo has, as paths and values.
-    pub(crate) settings: Vec<(&'static str, &'static str)>,
+    pub(crate) settings: Vec<(&'static str, String)>,
     /// A panic on cue; see [`Daemon::rehearse`].
     pub(crate) panic: Option<&'static str>,
     /// Changes the sandbox before it starts.
@@ -55,8 +57,8 @@ impl Setup {
     }
 
     /// One setting in place of the demo's.
-    pub(crate) fn set(mut self, path: &'static str, value: &'static str) -> Self {
-        self.settings.push((path, value));
+    pub(crate) fn set(mut self, path: &'static str, value: &str) -> Self {
+        self.settings.push((path, value.to_owned()));
         self
     }
 }
@@ -125,7 +127,7 @@ impl World {
         let file = demo::write_config(dir.path(), &sandbox, &settings).unwrap();
         let overrides = setup.settings.iter().map(|(path, value)| {
             let name = format!("ROASD__{}", path.replace('.', "__").to_uppercase());
-            (name, (*value).to_owned())
+            (name, value.clone())
         });
         let config = Config::load(Some(&file), &overrides.collect::<Environment>())
             .unwrap_or_else(|faults| panic!("{faults}"));

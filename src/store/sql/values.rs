@@ -4,9 +4,7 @@ use std::borrow::Cow;
 use std::fmt::Display;
 use std::str::FromStr;
 
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Decode, Row, Sqlite, Type};
-
+use super::cells::Columns;
 use crate::domain::attribution::{Attribution, Credit, Method};
 use crate::domain::change::Target;
 use crate::domain::ids::BadId;
@@ -16,22 +14,22 @@ use crate::domain::time::{self, Date, Timestamp};
 use crate::store::StoreError;
 
 /// An instant as it is kept.
-pub(super) fn micros(at: Timestamp) -> i64 {
+pub(in crate::store) fn micros(at: Timestamp) -> i64 {
     time::to_micros(at)
 }
 
 /// An instant that may be absent, as it is kept.
-pub(super) fn micros_opt(at: Option<Timestamp>) -> Option<i64> {
+pub(in crate::store) fn micros_opt(at: Option<Timestamp>) -> Option<i64> {
     at.map(time::to_micros)
 }
 
 /// An instant that may be absent, read back.
-pub(super) fn at_opt(micros: Option<i64>) -> Option<Timestamp> {
+pub(in crate::store) fn at_opt(micros: Option<i64>) -> Option<Timestamp> {
     micros.map(time::from_micros)
 }
 
 /// Vendor text without NUL characters, which not every database takes.
-pub(super) fn clean(text: &str) -> Cow<'_, str> {
+pub(in crate::store) fn clean(text: &str) -> Cow<'_, str> {
     if text.contains('\0') {
         Cow::Owned(text.replace('\0', ""))
     } else {
@@ -40,86 +38,20 @@ pub(super) fn clean(text: &str) -> Cow<'_, str> {
 }
 
 /// Vendor text that may be absent, cleaned.
-pub(super) fn clean_opt(text: Option<&str>) -> Option<Cow<'_, str>> {
+pub(in crate::store) fn clean_opt(text: Option<&str>) -> Option<Cow<'_, str>> {
     text.map(clean)
 }
 
 /// A row of `table` that cannot be read.
-pub(super) fn corrupt(table: &'static str, detail: impl Display) -> StoreError {
+pub(in crate::store) fn corrupt(table: &'static str, detail: impl Display) -> StoreError {
     StoreError::Corrupt {
         table,
         detail: detail.to_string(),
     }
 }
 
-/// A row of `table`, read column by column.
-#[derive(Clone, Copy)]
-pub(super) struct Columns<'r> {
-    table: &'static str,
-    row: &'r SqliteRow,
-}
-
-impl<'r> Columns<'r> {
-    pub(super) const fn of(table: &'static str, row: &'r SqliteRow) -> Self {
-        Self { table, row }
-    }
-
-    /// The value of a column.
-    pub(super) fn get<T>(self, name: &str) -> Result<T, StoreError>
-    where
-        T: Decode<'r, Sqlite> + Type<Sqlite>,
-    {
-        self.row
-            .try_get(name)
-            .map_err(|cause| corrupt(self.table, cause))
-    }
-
-    /// A text that may be absent.
-    pub(super) fn text(self, name: &str) -> Result<Option<&'r str>, StoreError> {
-        self.get(name)
-    }
-
-    /// A flag.
-    pub(super) fn flag(self, name: &str) -> Result<bool, StoreError> {
-        Ok(self.get::<i64>(name)? != 0)
-    }
-
-    /// An instant.
-    pub(super) fn at(self, name: &str) -> Result<Timestamp, StoreError> {
-        Ok(time::from_micros(self.get(name)?))
-    }
-
-    /// An instant that may be absent.
-    pub(super) fn at_opt(self, name: &str) -> Result<Option<Timestamp>, StoreError> {
-        Ok(at_opt(self.get(name)?))
-    }
-
-    /// A count.
-    pub(super) fn count(self, name: &str) -> Result<u64, StoreError> {
-        Ok(uncount(self.get(name)?))
-    }
-
-    /// An id.
-    pub(super) fn id<T: FromStr<Err = BadId>>(self, name: &str) -> Result<T, StoreError> {
-        id(self.table, self.get(name)?)
-    }
-
-    /// An id that may be absent.
-    pub(super) fn id_opt<T: FromStr<Err = BadId>>(
-        self,
-        name: &str,
-    ) -> Result<Option<T>, StoreError> {
-        id_opt(self.table, self.text(name)?)
-    }
-
-    /// The object that `entity_type` and `entity_id` name.
-    pub(super) fn entity(self) -> Result<EntityRef, StoreError> {
-        entity(self.table, self.get("entity_type")?, self.get("entity_id")?)
-    }
-}
-
 /// Reads an id.
-pub(super) fn id<T: FromStr<Err = BadId>>(
+pub(in crate::store) fn id<T: FromStr<Err = BadId>>(
     table: &'static str,
     text: &str,
 ) -> Result<T, StoreError> {
@@ -127,7 +59,7 @@ pub(super) fn id<T: FromStr<Err = BadId>>(
 }
 
 /// Reads an id that may be absent.
-pub(super) fn id_opt<T: FromStr<Err = BadId>>(
+pub(in crate::store) fn id_opt<T: FromStr<Err = BadId>>(
     table: &'static str,
     text: Option<&str>,
 ) -> Result<Option<T>, StoreError> {
@@ -135,14 +67,18 @@ pub(super) fn id_opt<T: FromStr<Err = BadId>>(
 }
 
 /// Reads an amount of money.
-pub(super) fn money(table: &'static str, minor: i64, code: &str) -> Result<Money, StoreError> {
+pub(in crate::store) fn money(
+    table: &'static str,
+    minor: i64,
+    code: &str,
+) -> Result<Money, StoreError> {
     Currency::new(code)
         .map(|currency| Money::from_minor(minor, currency))
         .map_err(|cause| corrupt(table, cause))
 }
 
 /// Reads an amount that may be absent; one without a currency is corrupt.
-pub(super) fn money_opt(
+pub(in crate::store) fn money_opt(
     table: &'static str,
     minor: Option<i64>,
     code: Option<&str>,
@@ -155,12 +91,19 @@ pub(super) fn money_opt(
 }
 
 /// Reads a status.
-pub(super) fn run_status(table: &'static str, name: &str) -> Result<RunStatus, StoreError> {
+pub(in crate::store) fn run_status(
+    table: &'static str,
+    name: &str,
+) -> Result<RunStatus, StoreError> {
     RunStatus::parse(name).ok_or_else(|| corrupt(table, format!("{name:?} is no status")))
 }
 
 /// Reads which object a row is about.
-pub(super) fn entity(table: &'static str, kind: &str, id: &str) -> Result<EntityRef, StoreError> {
+pub(in crate::store) fn entity(
+    table: &'static str,
+    kind: &str,
+    id: &str,
+) -> Result<EntityRef, StoreError> {
     let kind = match kind {
         "campaign" => EntityKind::Campaign,
         "adset" => EntityKind::AdSet,
@@ -171,30 +114,30 @@ pub(super) fn entity(table: &'static str, kind: &str, id: &str) -> Result<Entity
 }
 
 /// Reads a calendar day.
-pub(super) fn day(table: &'static str, text: &str) -> Result<Date, StoreError> {
+pub(in crate::store) fn day(table: &'static str, text: &str) -> Result<Date, StoreError> {
     time::parse_date(text).map_err(|cause| corrupt(table, cause))
 }
 
 /// A count as it is kept; one beyond 63 bits is kept as the largest.
-pub(super) fn count(n: u64) -> i64 {
+pub(in crate::store) fn count(n: u64) -> i64 {
     i64::try_from(n).unwrap_or(i64::MAX)
 }
 
 /// A count read back.
-pub(super) fn uncount(n: i64) -> u64 {
+pub(in crate::store) fn uncount(n: i64) -> u64 {
     u64::try_from(n).unwrap_or(0)
 }
 
 /// A target in its three columns: amount, currency, status.
-pub(super) struct TargetColumns {
-    pub(super) minor: Option<i64>,
-    pub(super) currency: Option<String>,
-    pub(super) status: Option<&'static str>,
+pub(in crate::store) struct TargetColumns {
+    pub(in crate::store) minor: Option<i64>,
+    pub(in crate::store) currency: Option<String>,
+    pub(in crate::store) status: Option<&'static str>,
 }
 
 impl TargetColumns {
     /// The columns of a target; all empty when there is none.
-    pub(super) fn of(target: Option<Target>) -> Self {
+    pub(in crate::store) fn of(target: Option<Target>) -> Self {
         match target {
             Some(Target::DailyBudget(money)) => Self {
                 minor: Some(money.minor()),
@@ -216,7 +159,7 @@ impl TargetColumns {
 }
 
 /// Reads a target from its three columns.
-pub(super) fn target(
+pub(in crate::store) fn target(
     table: &'static str,
     minor: Option<i64>,
     currency: Option<&str>,
@@ -233,7 +176,7 @@ pub(super) fn target(
 }
 
 /// Reads a layer that may be absent.
-pub(super) fn method_opt(
+pub(in crate::store) fn method_opt(
     table: &'static str,
     name: Option<&str>,
 ) -> Result<Option<Method>, StoreError> {
@@ -245,20 +188,20 @@ pub(super) fn method_opt(
 
 /// The columns of a credit: the same in `crm_deals` and `conversion_tracking`.
 #[derive(Debug, Default)]
-pub(super) struct CreditColumns<'a> {
-    pub(super) method: Option<&'static str>,
-    pub(super) confidence: Option<f64>,
-    pub(super) ad_id: Option<&'a str>,
-    pub(super) ad_set_id: Option<&'a str>,
-    pub(super) campaign_id: Option<&'a str>,
-    pub(super) visit_id: Option<&'a str>,
-    pub(super) clicked_at: Option<i64>,
-    pub(super) reason: Option<Cow<'a, str>>,
+pub(in crate::store) struct CreditColumns<'a> {
+    pub(in crate::store) method: Option<&'static str>,
+    pub(in crate::store) confidence: Option<f64>,
+    pub(in crate::store) ad_id: Option<&'a str>,
+    pub(in crate::store) ad_set_id: Option<&'a str>,
+    pub(in crate::store) campaign_id: Option<&'a str>,
+    pub(in crate::store) visit_id: Option<&'a str>,
+    pub(in crate::store) clicked_at: Option<i64>,
+    pub(in crate::store) reason: Option<Cow<'a, str>>,
 }
 
 impl<'a> CreditColumns<'a> {
     /// The columns of a credit; all empty when there is none.
-    pub(super) fn of(attribution: Option<&'a Attribution>) -> Self {
+    pub(in crate::store) fn of(attribution: Option<&'a Attribution>) -> Self {
         attribution.map_or_else(Self::default, |a| Self {
             method: Some(a.method.as_str()),
             confidence: Some(a.confidence),
@@ -273,7 +216,7 @@ impl<'a> CreditColumns<'a> {
 }
 
 /// Reads a credit from its columns.
-pub(super) fn attribution(
+pub(in crate::store) fn attribution(
     table: &'static str,
     row: Columns<'_>,
 ) -> Result<Option<Attribution>, StoreError> {
@@ -297,7 +240,7 @@ pub(super) fn attribution(
 }
 
 /// Reads the ad that has a credit.
-pub(super) fn credit(
+pub(in crate::store) fn credit(
     table: &'static str,
     ad: Option<&str>,
     ad_set: Option<&str>,

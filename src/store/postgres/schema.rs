@@ -1,0 +1,159 @@
+//! Brings a database to the schema this roasd knows, or says why not.
+
+use sqlx::Connection;
+use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::postgres::PgConnection;
+
+use super::connect::{OpenOptions, Server};
+use super::faults::{fault, is_weather};
+use crate::store::StoreError;
+use crate::store::sql::schema::{self, Script, refuse};
+
+const DOING: &str = "preparing the schema";
+
+/// The lock that whoever migrates holds, "roas".
+const MIGRATING: i64 = 0x726f_6173;
+
+const SCRIPTS: &[Script] = &[
+    (
+        1,
+        "init",
+        include_str!("../../../migrations/postgres/0001_init.sql"),
+    ),
+    (
+        2,
+        "retention",
+        include_str!("../../../migrations/postgres/0002_retention.sql"),
+    ),
+];
+
+/// Migrates the database if need be. All migrations are one transaction, under a lock: a process
+/// killed meanwhile leaves the old schema whole, and of several that start at once the first does
+/// the work.
+pub(super) async fn prepare(server: &Server, options: &OpenOptions) -> Result<(), StoreError> {
+    let migrator = schema::migrator(SCRIPTS);
+    let mut conn = server.connect(options.acquire_timeout).await?;
+    if !is_current(&mut conn, &migrator, &server.place).await? {
+        check_owner(&mut conn, server, options).await?;
+        migrate(&mut conn, &migrator, &server.place).await?;
+    }
+    let _ = conn.close().await; // the work is done
+    Ok(())
+}
+
+/// Refuses the database of another program, and whatever the options forbid.
+async fn check_owner(
+    conn: &mut PgConnection,
+    server: &Server,
+    options: &OpenOptions,
+) -> Result<(), StoreError> {
+    let cannot = |detail: &str| Err(refuse(&server.place, detail));
+    if version(conn).await.map_err(fault(DOING))? == 0 {
+        if !options.create {
+            return cannot(
+                "it holds no tables of roasd; give the address of the daemon's database, or run \
+                 `roasd migrate`, which makes them",
+            );
+        }
+        let foreign: Option<String> = sqlx::query_scalar(
+            "select c.relname::text from pg_class c
+             where c.relnamespace = current_schema()::regnamespace and c.relkind in ('r', 'p')
+               and not exists (select 1 from pg_depend d
+                   where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype = 'e')
+             order by c.relname limit 1",
+        )
+        .fetch_optional(conn)
+        .await
+        .map_err(fault(DOING))?;
+        // Another node may have made them since.
+        if foreign.is_some_and(|table| table != "_sqlx_migrations") {
+            return cannot(
+                "it holds tables of another program; name another database, or a schema of its \
+                 own: ?options=-c%20search_path=roasd",
+            );
+        }
+    }
+    if !options.migrate {
+        return cannot("its schema is older than this roasd; run `roasd migrate` first");
+    }
+    Ok(())
+}
+
+async fn migrate(
+    conn: &mut PgConnection,
+    migrator: &Migrator,
+    place: &str,
+) -> Result<(), StoreError> {
+    let mut tx = conn.begin().await.map_err(fault(DOING))?;
+    // A large table may take longer than any statement of daily work.
+    for setting in [
+        "set local statement_timeout = 0",
+        "set local lock_timeout = '60s'",
+        "set local idle_in_transaction_session_timeout = '60s'",
+    ] {
+        sqlx::query(setting)
+            .execute(&mut *tx)
+            .await
+            .map_err(fault(DOING))?;
+    }
+    sqlx::query("select pg_advisory_xact_lock($1)")
+        .bind(MIGRATING)
+        .execute(&mut *tx)
+        .await
+        .map_err(fault(DOING))?;
+    if !is_current(&mut tx, migrator, place).await? {
+        migrator
+            .run_direct(None, &mut *tx, false)
+            .await
+            .map_err(|error| migrate_fault(place, error))?;
+    }
+    tx.commit().await.map_err(fault(DOING))
+}
+
+fn migrate_fault(place: &str, error: MigrateError) -> StoreError {
+    match error {
+        MigrateError::Execute(cause) | MigrateError::ExecuteMigration(cause, _)
+            if is_weather(&cause) =>
+        {
+            StoreError::Unavailable {
+                doing: DOING,
+                cause: Box::new(cause),
+            }
+        }
+        other => refuse(place, other.to_string()),
+    }
+}
+
+/// Whether all migrations are in force, as this roasd knows them.
+async fn is_current(
+    conn: &mut PgConnection,
+    migrator: &Migrator,
+    place: &str,
+) -> Result<bool, StoreError> {
+    let applied = applied(conn).await.map_err(fault(DOING))?;
+    schema::is_current(&applied, migrator, place)
+}
+
+/// The version a database is at; 0 before the first migration.
+pub(super) async fn version(conn: &mut PgConnection) -> Result<i64, sqlx::Error> {
+    Ok(applied(conn)
+        .await?
+        .last()
+        .map_or(0, |(version, _)| *version))
+}
+
+/// Migrations in force with their checksums, by version.
+async fn applied(conn: &mut PgConnection) -> Result<Vec<(i64, Vec<u8>)>, sqlx::Error> {
+    let exists: bool = sqlx::query_scalar(
+        "select exists (select 1 from pg_class
+             where relname = '_sqlx_migrations' and relnamespace = current_schema()::regnamespace)",
+    )
+    .fetch_one(&mut *conn)
+    .await?;
+    if !exists {
+        return Ok(Vec::new());
+    }
+    sqlx::query_as("select version, checksum from _sqlx_migrations order by version")
+        .fetch_all(conn)
+        .await
+}

@@ -1,0 +1,191 @@
+//! Visits to landing pages.
+
+use std::collections::HashSet;
+
+use async_trait::async_trait;
+
+use super::append::Append;
+use super::session::Tx;
+use super::{PostgresStore, column};
+use crate::domain::ids::{TenantId, VisitId};
+use crate::domain::time::Timestamp;
+use crate::domain::visit::{ValueFrequency, Visit};
+use crate::store::StoreError;
+use crate::store::sql::nodes::check_own;
+use crate::store::sql::values::{clean, clean_opt, micros, uncount};
+use crate::store::sql::visits::{hash, read};
+use crate::store::visits::{VisitKey, VisitStore};
+
+/// The columns of a visit. A `*` would break prepared statements when a later release adds one.
+macro_rules! columns {
+    () => {
+        "id, at, fbclid, ad_id, ad_set_id, campaign_id, utm_source, has_consent, fingerprint, ip,
+         user_agent"
+    };
+}
+
+/// What makes a visit one: its tenant and id.
+pub(super) type Key = (String, String);
+
+/// What makes a visit one.
+pub(super) fn key(tenant: &TenantId, visit: &Visit) -> Key {
+    (tenant.as_str().to_owned(), visit.id.as_str().to_owned())
+}
+
+/// Keeps visits, in the order of their keys; returns those that were not kept yet. Hashes without
+/// consent are left out.
+pub(super) async fn insert_visits(
+    tx: &mut Tx,
+    visits: &[(&TenantId, &Visit)],
+) -> Result<HashSet<Key>, StoreError> {
+    if visits.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let new: Vec<Key> = tx
+        .list(
+            sqlx::query_as(concat!(
+                "insert into click_tracking (tenant, ",
+                columns!(),
+                ")
+                 select * from unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::text[],
+                     $6::text[], $7::text[], $8::text[], $9::bigint[], $10::text[], $11::text[],
+                     $12::text[]) as new (tenant, id)
+                 order by tenant, id
+                 on conflict (tenant, id) do nothing
+                 returning tenant, id"
+            ))
+            .bind(column(visits, |(tenant, _)| tenant.as_str()))
+            .bind(column(visits, |(_, visit)| visit.id.as_str()))
+            .bind(column(visits, |(_, visit)| micros(visit.at)))
+            .bind(column(visits, |(_, visit)| {
+                clean_opt(visit.ad.fbclid.as_deref())
+            }))
+            .bind(column(visits, |(_, visit)| {
+                visit.ad.ad.as_ref().map(|id| id.as_str())
+            }))
+            .bind(column(visits, |(_, visit)| {
+                visit.ad.ad_set.as_ref().map(|id| id.as_str())
+            }))
+            .bind(column(visits, |(_, visit)| {
+                visit.ad.campaign.as_ref().map(|id| id.as_str())
+            }))
+            .bind(column(visits, |(_, visit)| {
+                clean_opt(visit.ad.utm_source.as_deref())
+            }))
+            .bind(column(visits, |(_, visit)| i64::from(visit.has_consent)))
+            .bind(column(visits, |(_, visit)| hash(visit, &visit.fingerprint)))
+            .bind(column(visits, |(_, visit)| hash(visit, &visit.ip)))
+            .bind(column(visits, |(_, visit)| hash(visit, &visit.user_agent))),
+        )
+        .await?;
+    Ok(new.into_iter().collect())
+}
+
+/// The value of a key, and the statements that look it up: one per column, so that each has its
+/// index.
+fn lookup(key: &VisitKey) -> (&str, &'static str, &'static str) {
+    /// The two statements of a column.
+    macro_rules! by {
+        ($column:literal) => {
+            (
+                concat!(
+                    "select ",
+                    columns!(),
+                    " from click_tracking where tenant = $1 and ",
+                    $column,
+                    " = $2 and at between $3 and $4 order by at desc, id desc limit $5"
+                ),
+                concat!(
+                    "select count(*) filter (where ",
+                    $column,
+                    " = $2), count(*) from click_tracking
+                     where tenant = $1 and at between $3 and $4 and has_consent = 1"
+                ),
+            )
+        };
+    }
+    let (value, (find, count)) = match key {
+        VisitKey::Fbclid(value) => (value, by!("fbclid")),
+        VisitKey::Fingerprint(hash) => (&hash.0, by!("fingerprint")),
+        VisitKey::Ip(hash) => (&hash.0, by!("ip")),
+        VisitKey::UserAgent(hash) => (&hash.0, by!("user_agent")),
+    };
+    (value, find, count)
+}
+
+#[async_trait]
+impl VisitStore for PostgresStore {
+    async fn record_visit(&self, tenant: &TenantId, visit: &Visit) -> Result<bool, StoreError> {
+        check_own(self.fence.as_deref(), tenant, "keeping a visit")?;
+        let append = Append::Visit(tenant.clone(), visit.clone());
+        self.appends.append(append, self.fence.clone()).await
+    }
+
+    async fn visit(&self, tenant: &TenantId, id: &VisitId) -> Result<Option<Visit>, StoreError> {
+        let query = sqlx::query(concat!(
+            "select ",
+            columns!(),
+            " from click_tracking where tenant = $1 and id = $2"
+        ))
+        .bind(tenant.as_str())
+        .bind(id.as_str());
+        let row = self.row("reading a visit", query).await?;
+        row.as_ref().map(read).transpose()
+    }
+
+    async fn visits_by(
+        &self,
+        tenant: &TenantId,
+        key: &VisitKey,
+        from: Timestamp,
+        to: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<Visit>, StoreError> {
+        let (value, find, _) = lookup(key);
+        let query = sqlx::query(find)
+            .bind(tenant.as_str())
+            .bind(clean(value))
+            .bind(micros(from))
+            .bind(micros(to))
+            .bind(i64::from(limit));
+        let rows = self.rows("looking up visits", query).await?;
+        rows.iter().map(read).collect()
+    }
+
+    async fn visit_frequency(
+        &self,
+        tenant: &TenantId,
+        key: &VisitKey,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<ValueFrequency, StoreError> {
+        let (value, _, count) = lookup(key);
+        let select = sqlx::query_as(count)
+            .bind(tenant.as_str())
+            .bind(clean(value))
+            .bind(micros(from))
+            .bind(micros(to));
+        let (with_value, of): (i64, i64) = self.one("counting visits", select).await?;
+        Ok(ValueFrequency {
+            with_value: uncount(with_value),
+            of: uncount(of),
+        })
+    }
+
+    async fn ad_clicks_between(
+        &self,
+        tenant: &TenantId,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<u64, StoreError> {
+        let select = sqlx::query_as(
+            "select count(*) from click_tracking
+             where tenant = $1 and at between $2 and $3 and ad_id is not null",
+        )
+        .bind(tenant.as_str())
+        .bind(micros(from))
+        .bind(micros(to));
+        let (found,): (i64,) = self.one("counting clicks", select).await?;
+        Ok(uncount(found))
+    }
+}

@@ -1,0 +1,85 @@
+//! Rows of the ledger and what is read from it.
+
+use super::cells::{Cells, Columns};
+use super::values::{corrupt, credit, id_opt, method_opt, money, uncount};
+use crate::domain::ids::AdId;
+use crate::domain::revenue::{EntryKind, RevenueEntry};
+use crate::store::StoreError;
+use crate::store::revenue::{LayerCounts, RevenueTotals, SettledDeal};
+
+const TABLE: &str = "revenue_ledger";
+
+/// Reads an entry.
+pub(in crate::store) fn read_entry(row: &impl Cells) -> Result<RevenueEntry, StoreError> {
+    let row = Columns::of(TABLE, row);
+    let kind: &str = row.get("kind")?;
+    Ok(RevenueEntry {
+        deal: row.id("deal_id")?,
+        credit: credit(
+            TABLE,
+            row.text("ad_id")?,
+            row.text("ad_set_id")?,
+            row.text("campaign_id")?,
+        )?,
+        method: method_opt(TABLE, row.text("method")?)?,
+        confidence: row.get("confidence")?,
+        kind: EntryKind::parse(kind)
+            .ok_or_else(|| corrupt(TABLE, format!("{kind:?} is no kind of entry")))?,
+        stage: row.id_opt("stage")?,
+        amount: money(TABLE, row.get("amount_minor")?, row.get("currency")?)?,
+        is_cash: row.flag("is_cash")?,
+        occurred_at: row.at("occurred_at")?,
+    })
+}
+
+/// Refuses entries that are another deal's.
+pub(in crate::store) fn check_entries(
+    settled: &SettledDeal,
+    doing: &'static str,
+) -> Result<(), StoreError> {
+    if settled
+        .entries
+        .iter()
+        .all(|entry| entry.deal == settled.deal)
+    {
+        Ok(())
+    } else {
+        Err(StoreError::Broken {
+            doing,
+            cause: "an entry is another deal's".into(),
+        })
+    }
+}
+
+/// Totals from rows of ad, pipeline, cash and currency, by ad.
+pub(in crate::store) fn totals(
+    rows: Vec<(Option<String>, i64, i64, String)>,
+) -> Result<Vec<(Option<AdId>, RevenueTotals)>, StoreError> {
+    let mut totals = rows
+        .into_iter()
+        .map(|(ad, pipeline, cash, currency)| {
+            let totals = RevenueTotals {
+                pipeline: money(TABLE, pipeline, &currency)?,
+                cash: money(TABLE, cash, &currency)?,
+            };
+            Ok((id_opt(TABLE, ad.as_deref())?, totals))
+        })
+        .collect::<Result<Vec<(Option<AdId>, _)>, StoreError>>()?;
+    totals.sort_by(|a, b| (&a.0, a.1.pipeline.currency()).cmp(&(&b.0, b.1.pipeline.currency())));
+    Ok(totals)
+}
+
+/// Counts from rows of layer and deals.
+pub(in crate::store) fn layers(
+    rows: Vec<(Option<String>, i64)>,
+) -> Result<LayerCounts, StoreError> {
+    let mut counts = LayerCounts::default();
+    for (method, found) in rows {
+        match method_opt("crm_deals", method.as_deref())? {
+            Some(method) => counts.by_method.push((method, uncount(found))),
+            None => counts.unattributed = uncount(found),
+        }
+    }
+    counts.by_method.sort_unstable();
+    Ok(counts)
+}

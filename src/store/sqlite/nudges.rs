@@ -1,0 +1,51 @@
+//! Nudges within this process: there is no other node.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::broadcast;
+
+use super::SqliteStore;
+use crate::domain::ids::TenantId;
+use crate::store::nudges::{NUDGES_KEPT, Nudge, NudgeStore, Nudges};
+
+/// What the clones of a store nudge and listen by, until it is closed.
+#[derive(Debug, Clone)]
+pub(super) struct Bell(Arc<Mutex<Option<broadcast::Sender<Nudge>>>>);
+
+impl Default for Bell {
+    fn default() -> Self {
+        Self(Arc::new(Mutex::new(Some(broadcast::Sender::new(
+            NUDGES_KEPT,
+        )))))
+    }
+}
+
+impl Bell {
+    fn sender(&self) -> Option<broadcast::Sender<Nudge>> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Ends what listeners hear.
+    pub(super) fn close(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+}
+
+impl NudgeStore for SqliteStore {
+    fn nudge(&self, tenant: &TenantId) {
+        if let Some(sender) = self.nudges.sender() {
+            let _ = sender.send(Nudge::Tenant(tenant.clone())); // nobody may be listening
+        }
+    }
+
+    fn nudges(&self) -> Nudges {
+        let sender = self
+            .nudges
+            .sender()
+            .unwrap_or_else(|| broadcast::Sender::new(1));
+        Nudges::new(Some(Nudge::Any), sender.subscribe())
+    }
+}
