@@ -39,32 +39,6 @@ macro_rules! contact_columns {
     };
 }
 
-/// Asks for deals, within the transaction of what made them wanted.
-pub(super) async fn request(
-    tx: &mut Tx,
-    tenant: &TenantId,
-    deals: &[DealId],
-    now: Timestamp,
-) -> Result<(), StoreError> {
-    if deals.is_empty() {
-        return Ok(());
-    }
-    let deals = last_of_each(deals, DealId::as_str);
-    tx.run(
-        sqlx::query(
-            "insert into deal_requests (tenant, deal_id, first_asked_at, last_asked_at)
-             select $1, deal_id, $3, $3 from unnest($2::text[]) as asked (deal_id) order by deal_id
-             on conflict (tenant, deal_id) do update set last_asked_at = excluded.last_asked_at
-             where excluded.last_asked_at > deal_requests.last_asked_at",
-        )
-        .bind(tenant.as_str())
-        .bind(column(&deals, |deal| deal.as_str()))
-        .bind(micros(now)),
-    )
-    .await?;
-    Ok(())
-}
-
 /// Strikes deals off the requests made up to `read_at`.
 async fn strike(
     tx: &mut Tx,
@@ -373,8 +347,22 @@ impl CrmStore for PostgresStore {
         deals: &[DealId],
         now: Timestamp,
     ) -> Result<(), StoreError> {
+        // In the order of their keys, as whoever settles a delivery asks.
+        let deals = last_of_each(deals, DealId::as_str);
         let mut tx = self.write_for(tenant, "asking for deals").await?;
-        request(&mut tx, tenant, deals, now).await?;
+        tx.run(
+            sqlx::query(
+                "insert into deal_requests (tenant, deal_id, first_asked_at, last_asked_at)
+                 select $1, deal_id, $3, $3 from unnest($2::text[]) as asked (deal_id)
+                 order by deal_id
+                 on conflict (tenant, deal_id) do update set last_asked_at = excluded.last_asked_at
+                 where excluded.last_asked_at > deal_requests.last_asked_at",
+            )
+            .bind(tenant.as_str())
+            .bind(column(&deals, |deal| deal.as_str()))
+            .bind(micros(now)),
+        )
+        .await?;
         tx.commit().await
     }
 

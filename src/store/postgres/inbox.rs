@@ -1,12 +1,10 @@
 //! The inbox of each tenant.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 use async_trait::async_trait;
 
-use super::append::Append;
-use super::crm::request;
-use super::session::Tx;
+use super::lanes::{Fences, Server, admitted, not_admitted};
 use super::{PostgresStore, column};
 use crate::domain::ids::TenantId;
 use crate::domain::time::Timestamp;
@@ -14,57 +12,276 @@ use crate::store::StoreError;
 use crate::store::inbox::{
     Appended, ClaimedDelivery, Delivery, DeliveryOutcome, InboxDepth, InboxStore, Quarantined,
 };
-use crate::store::sql::inbox::{claimed, depth, quarantined};
+use crate::store::sql::cells::Columns;
+use crate::store::sql::inbox::{Claim, Keep, Settle, claimed, depth, quarantined};
+use crate::store::sql::lane::{Request, Work};
 use crate::store::sql::nodes::check_own;
 use crate::store::sql::not_one;
 use crate::store::sql::values::{clean, micros};
 
-/// What makes a delivery one, as it is kept: its tenant, source and key.
-pub(super) type Key = (String, String, String);
+/// Keeps deliveries; answers `false` for a repeat.
+#[derive(Debug)]
+pub(super) struct Keeping(pub(super) Server);
 
-/// What makes a delivery one.
-pub(super) fn key(tenant: &TenantId, delivery: &Delivery) -> Key {
-    (
-        tenant.as_str().to_owned(),
-        clean(&delivery.source).into_owned(),
-        clean(&delivery.dedup_key).into_owned(),
-    )
+impl Work for Keeping {
+    type Asked = Keep;
+    type Answer = bool;
+    const DOING: &'static str = "keeping a delivery";
+
+    fn bytes(keep: &Keep) -> usize {
+        keep.delivery.body.len()
+    }
+
+    async fn work(
+        &self,
+        batch: &[Request<Keep>],
+    ) -> Result<Vec<Result<bool, StoreError>>, StoreError> {
+        let fences = Fences::of(batch);
+        // In the order of their keys: two nodes that keep the same deliveries at once would else
+        // wait for each other.
+        let select = sqlx::query_as(concat!(
+            "with asked as (
+                 select * from unnest($1::bigint[], $2::text[], $3::bigint[], $4::text[],
+                     $5::text[], $6::text[], $7::bytea[], $8::bigint[])
+                     as asked (n, node_id, fence, tenant, source, dedup_key, body, now)),
+             ",
+            admitted!(),
+            ",
+             new as (
+                 insert into inbox (tenant, source, dedup_key, body, received_at, status)
+                 select tenant, source, dedup_key, body, now, 'waiting' from admitted
+                 order by tenant, source, dedup_key, n
+                 on conflict (tenant, source, dedup_key) do nothing
+                 returning tenant, source, dedup_key)
+             select n, new.tenant is not null
+             from admitted left join new using (tenant, source, dedup_key) order by n"
+        ))
+        .bind(fences.n)
+        .bind(fences.node)
+        .bind(fences.token)
+        .bind(column(batch, |r| r.asked.tenant.as_str()))
+        .bind(column(batch, |r| clean(&r.asked.delivery.source)))
+        .bind(column(batch, |r| clean(&r.asked.delivery.dedup_key)))
+        .bind(column(batch, |r| r.asked.delivery.body.as_slice()))
+        .bind(column(batch, |r| micros(r.asked.now)));
+        let rows: Vec<(i64, bool)> = self.0.session(Self::DOING).await?.list(select).await?;
+        let is_new: HashMap<i64, bool> = rows.into_iter().collect();
+        let mut seen = HashSet::new();
+        Ok((0..)
+            .zip(batch)
+            .map(|(n, request)| {
+                let keep = &request.asked;
+                let Some(is_new) = is_new.get(&n) else {
+                    return Err(not_admitted(request.fence.as_ref(), Self::DOING));
+                };
+                // Of several that are the same the first is the new one.
+                let key = (
+                    &keep.tenant,
+                    clean(&keep.delivery.source),
+                    clean(&keep.delivery.dedup_key),
+                );
+                Ok(*is_new && seen.insert(key))
+            })
+            .collect())
+    }
 }
 
-/// Keeps deliveries; returns those that are no repeats. They are written in the order of their keys:
-/// two nodes that keep the same ones at once would else wait for each other.
-pub(super) async fn insert_deliveries(
-    tx: &mut Tx,
-    deliveries: &[(&TenantId, &Delivery, Timestamp)],
-) -> Result<HashSet<Key>, StoreError> {
-    if deliveries.is_empty() {
-        return Ok(HashSet::new());
+/// Claims deliveries.
+#[derive(Debug)]
+pub(super) struct Claiming(pub(super) Server);
+
+/// Who claims for a tenant at once, until the same time.
+type Terms<'r> = (&'r TenantId, i64, i64, Option<(&'r str, i64)>);
+
+impl Claiming {
+    /// The requests of a batch in rounds, so that each tenant is claimed for once in a round: those
+    /// of the same terms share what is found.
+    fn rounds<'r>(batch: &'r [Request<Claim>]) -> VecDeque<BTreeMap<Terms<'r>, Vec<usize>>> {
+        let mut rounds: VecDeque<BTreeMap<Terms<'r>, Vec<usize>>> = VecDeque::new();
+        for (place, request) in batch.iter().enumerate() {
+            let claim = &request.asked;
+            let fence = request.fence.as_deref();
+            let terms: Terms<'r> = (
+                &claim.tenant,
+                micros(claim.now),
+                micros(claim.lease_until),
+                fence.map(|fence| (fence.node.as_str(), fence.token)),
+            );
+            let round = rounds.iter_mut().find(|round| {
+                round.contains_key(&terms)
+                    || !round.keys().any(|(tenant, ..)| *tenant == &claim.tenant)
+            });
+            match round {
+                Some(round) => round.entry(terms).or_default().push(place),
+                None => rounds.push_back(BTreeMap::from([(terms, vec![place])])),
+            }
+        }
+        rounds
     }
-    let new: Vec<Key> = tx
-        .list(
-            sqlx::query_as(
-                "insert into inbox (tenant, source, dedup_key, body, received_at, status)
-                 select tenant, source, dedup_key, body, received_at, 'waiting'
-                 from unnest($1::text[], $2::text[], $3::text[], $4::bytea[], $5::bigint[])
-                     as new (tenant, source, dedup_key, body, received_at)
-                 order by tenant, source, dedup_key
-                 on conflict (tenant, source, dedup_key) do nothing
-                 returning tenant, source, dedup_key",
-            )
-            .bind(column(deliveries, |(tenant, ..)| tenant.as_str()))
-            .bind(column(deliveries, |(_, delivery, _)| {
-                clean(&delivery.source)
-            }))
-            .bind(column(deliveries, |(_, delivery, _)| {
-                clean(&delivery.dedup_key)
-            }))
-            .bind(column(deliveries, |(_, delivery, _)| {
-                delivery.body.as_slice()
-            }))
-            .bind(column(deliveries, |(_, _, now)| micros(*now))),
-        )
-        .await?;
-    Ok(new.into_iter().collect())
+}
+
+impl Work for Claiming {
+    type Asked = Claim;
+    type Answer = Vec<ClaimedDelivery>;
+    const DOING: &'static str = "claiming deliveries";
+
+    async fn work(
+        &self,
+        batch: &[Request<Claim>],
+    ) -> Result<Vec<Result<Vec<ClaimedDelivery>, StoreError>>, StoreError> {
+        let mut results: Vec<_> = batch
+            .iter()
+            .map(|request| Err(not_admitted(request.fence.as_ref(), Self::DOING)))
+            .collect();
+        for round in Self::rounds(batch) {
+            let (terms, askers): (Vec<Terms<'_>>, Vec<Vec<usize>>) = round.into_iter().unzip();
+            let limit = |places: &Vec<usize>| -> i64 {
+                let limits = places.iter().filter_map(|place| batch.get(*place));
+                limits.map(|request| i64::from(request.asked.limit)).sum()
+            };
+            let query = sqlx::query(concat!(
+                "with asked as (
+                     select * from unnest($1::bigint[], $2::text[], $3::bigint[], $4::text[],
+                         $5::bigint[], $6::bigint[], $7::bigint[])
+                         as asked (n, node_id, fence, tenant, now, until, most)),
+                 ",
+                admitted!(),
+                ",
+                 due as materialized (
+                     select admitted.n, admitted.until, found.id
+                     from admitted cross join lateral (
+                         select id from inbox
+                         where tenant = admitted.tenant and status in ('waiting', 'claimed')
+                           and (status = 'waiting' or lease_until <= admitted.now)
+                         order by id limit admitted.most
+                         for update skip locked) as found),
+                 claimed as (
+                     update inbox set status = 'claimed', attempt = attempt + 1,
+                         lease_until = due.until
+                     from due where inbox.id = due.id
+                     returning due.n, inbox.id, source, body, received_at, attempt)
+                 select n, id, source, body, received_at, attempt
+                 from admitted left join claimed using (n) order by n, id"
+            ))
+            .bind((0..).take(terms.len()).collect::<Vec<i64>>())
+            .bind(column(&terms, |(.., fence)| fence.map(|(node, _)| node)))
+            .bind(column(&terms, |(.., fence)| fence.map(|(_, token)| token)))
+            .bind(column(&terms, |(tenant, ..)| tenant.as_str()))
+            .bind(column(&terms, |(_, now, ..)| *now))
+            .bind(column(&terms, |(_, _, until, _)| *until))
+            .bind(column(&askers, limit));
+            let rows = self.0.session(Self::DOING).await?.rows(query).await?;
+            let mut found: BTreeMap<i64, VecDeque<ClaimedDelivery>> = BTreeMap::new();
+            for row in &rows {
+                let columns = Columns::of("inbox", row);
+                let of_terms = found.entry(columns.get("n")?).or_default();
+                if columns.get::<Option<i64>>("id")?.is_some() {
+                    of_terms.push_back(claimed(row)?);
+                }
+            }
+            for (n, places) in (0..).zip(askers) {
+                let Some(mut found) = found.remove(&n) else {
+                    continue; // not admitted, as the result says already
+                };
+                for place in places {
+                    let most = batch.get(place).map_or(0, |request| request.asked.limit);
+                    let most = usize::try_from(most).unwrap_or(usize::MAX).min(found.len());
+                    if let Some(result) = results.get_mut(place) {
+                        *result = Ok(found.drain(..most).collect());
+                    }
+                }
+            }
+        }
+        Ok(results)
+    }
+}
+
+/// Settles deliveries.
+#[derive(Debug)]
+pub(super) struct Settling(pub(super) Server);
+
+impl Work for Settling {
+    type Asked = Settle;
+    type Answer = ();
+    const DOING: &'static str = "settling a delivery";
+
+    fn bytes(settle: &Settle) -> usize {
+        let bodies = settle.outcome.poison.iter().map(|(body, _)| body.len());
+        bodies.sum()
+    }
+
+    async fn work(
+        &self,
+        batch: &[Request<Settle>],
+    ) -> Result<Vec<Result<(), StoreError>>, StoreError> {
+        let fences = Fences::of(batch);
+        let wanted: Vec<(i64, &str)> = (0..)
+            .zip(batch)
+            .flat_map(|(n, r)| {
+                r.asked
+                    .outcome
+                    .wanted
+                    .iter()
+                    .map(move |deal| (n, deal.as_str()))
+            })
+            .collect();
+        let poison: Vec<(i64, &(Vec<u8>, String))> = (0..)
+            .zip(batch)
+            .flat_map(|(n, r)| r.asked.outcome.poison.iter().map(move |part| (n, part)))
+            .collect();
+        let select = sqlx::query_as(concat!(
+            "with asked as (
+                 select * from unnest($1::bigint[], $2::text[], $3::bigint[], $4::text[],
+                     $5::bigint[], $6::bigint[], $7::bigint[])
+                     as asked (n, node_id, fence, tenant, id, attempt, now)),
+             ",
+            admitted!(),
+            ",
+             settled as (
+                 update inbox set status = 'settled', settled_at = a.now, lease_until = null
+                 from admitted as a
+                 where inbox.tenant = a.tenant and inbox.id = a.id and inbox.attempt = a.attempt
+                   and inbox.status = 'claimed'
+                 returning a.n, a.now, inbox.tenant, inbox.id, inbox.source),
+             asked_for as (
+                 insert into deal_requests (tenant, deal_id, first_asked_at, last_asked_at)
+                 select tenant, deal_id, min(now), max(now)
+                 from unnest($8::bigint[], $9::text[]) as wanted (n, deal_id)
+                 join settled using (n)
+                 group by tenant, deal_id order by tenant, deal_id
+                 on conflict (tenant, deal_id) do update set last_asked_at = excluded.last_asked_at
+                 where excluded.last_asked_at > deal_requests.last_asked_at),
+             quarantined as (
+                 insert into inbox (tenant, source, parent_id, body, received_at, status, reason)
+                 select tenant, source, id, body, now, 'quarantined', reason
+                 from unnest($10::bigint[], $11::bytea[], $12::text[]) with ordinality
+                     as poison (n, body, reason, place)
+                 join settled using (n) order by place)
+             select n, settled.id is not null from admitted left join settled using (n)"
+        ))
+        .bind(fences.n)
+        .bind(fences.node)
+        .bind(fences.token)
+        .bind(column(batch, |r| r.asked.tenant.as_str()))
+        .bind(column(batch, |r| r.asked.id))
+        .bind(column(batch, |r| r.asked.attempt))
+        .bind(column(batch, |r| micros(r.asked.now)))
+        .bind(column(&wanted, |(n, _)| *n))
+        .bind(column(&wanted, |(_, deal)| *deal))
+        .bind(column(&poison, |(n, _)| *n))
+        .bind(column(&poison, |(_, (body, _))| body.as_slice()))
+        .bind(column(&poison, |(_, (_, reason))| clean(reason)));
+        let rows: Vec<(i64, bool)> = self.0.session(Self::DOING).await?.list(select).await?;
+        let is_settled: HashMap<i64, bool> = rows.into_iter().collect();
+        Ok((0..)
+            .zip(batch)
+            .map(|(n, request)| match is_settled.get(&n) {
+                Some(true) => Ok(()),
+                Some(false) => Err(not_one(Self::DOING, 0)),
+                None => Err(not_admitted(request.fence.as_ref(), Self::DOING)),
+            })
+            .collect())
+    }
 }
 
 #[async_trait]
@@ -75,9 +292,14 @@ impl InboxStore for PostgresStore {
         delivery: &Delivery,
         now: Timestamp,
     ) -> Result<Appended, StoreError> {
-        check_own(self.fence.as_deref(), tenant, "keeping a delivery")?;
-        let append = Append::Delivery(tenant.clone(), delivery.clone(), now);
-        Ok(if self.appends.append(append, self.fence.clone()).await? {
+        check_own(self.fence.as_deref(), tenant, Keeping::DOING)?;
+        let keep = Keep {
+            tenant: tenant.clone(),
+            delivery: delivery.clone(),
+            now,
+        };
+        let is_new = self.lanes.deliveries.ask(keep, self.fence.clone()).await?;
+        Ok(if is_new {
             Appended::New
         } else {
             Appended::Repeat
@@ -91,28 +313,14 @@ impl InboxStore for PostgresStore {
         lease_until: Timestamp,
         limit: u32,
     ) -> Result<Vec<ClaimedDelivery>, StoreError> {
-        let mut tx = self.write_for(tenant, "claiming deliveries").await?;
-        let rows = tx
-            .rows(
-                sqlx::query(
-                    "with due as materialized (
-                         select id from inbox
-                         where tenant = $1 and status in ('waiting', 'claimed')
-                           and (status = 'waiting' or lease_until <= $2)
-                         order by id limit $4
-                         for update skip locked)
-                     update inbox set status = 'claimed', attempt = attempt + 1, lease_until = $3
-                     from due where inbox.id = due.id
-                     returning inbox.id, source, body, received_at, attempt",
-                )
-                .bind(tenant.as_str())
-                .bind(micros(now))
-                .bind(micros(lease_until))
-                .bind(i64::from(limit)),
-            )
-            .await?;
-        tx.commit().await?;
-        claimed(&rows)
+        check_own(self.fence.as_deref(), tenant, Claiming::DOING)?;
+        let claim = Claim {
+            tenant: tenant.clone(),
+            now,
+            lease_until,
+            limit,
+        };
+        self.lanes.claims.ask(claim, self.fence.clone()).await
     }
 
     async fn settle_delivery(
@@ -123,42 +331,15 @@ impl InboxStore for PostgresStore {
         outcome: &DeliveryOutcome,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let doing = "settling a delivery";
-        let mut tx = self.write_for(tenant, doing).await?;
-        let settled: Vec<(String,)> = tx
-            .list(
-                sqlx::query_as(
-                    "update inbox set status = 'settled', settled_at = $4, lease_until = null
-                     where tenant = $1 and id = $2 and attempt = $3 and status = 'claimed'
-                     returning source",
-                )
-                .bind(tenant.as_str())
-                .bind(id)
-                .bind(attempt)
-                .bind(micros(now)),
-            )
-            .await?;
-        let [(source,)] = settled.as_slice() else {
-            return Err(not_one(doing, 0));
+        check_own(self.fence.as_deref(), tenant, Settling::DOING)?;
+        let settle = Settle {
+            tenant: tenant.clone(),
+            id,
+            attempt,
+            outcome: outcome.clone(),
+            now,
         };
-        request(&mut tx, tenant, &outcome.wanted, now).await?;
-        if !outcome.poison.is_empty() {
-            tx.run(
-                sqlx::query(
-                    "insert into inbox (tenant, source, parent_id, body, received_at, status, reason)
-                     select $1, $2, $3, body, $4, 'quarantined', reason
-                     from unnest($5::bytea[], $6::text[]) as poison (body, reason)",
-                )
-                .bind(tenant.as_str())
-                .bind(source)
-                .bind(id)
-                .bind(micros(now))
-                .bind(column(&outcome.poison, |(body, _)| body.as_slice()))
-                .bind(column(&outcome.poison, |(_, reason)| clean(reason))),
-            )
-            .await?;
-        }
-        tx.commit().await
+        self.lanes.settlements.ask(settle, self.fence.clone()).await
     }
 
     async fn quarantine_delivery(

@@ -6,7 +6,6 @@
 //! Locks are taken in one order everywhere, so that nobody waits in a circle: the lease of a fenced
 //! write, the tenant's lock, rows (several of one table in the order of their key).
 
-mod append;
 mod audit;
 mod changes;
 mod connect;
@@ -18,6 +17,7 @@ mod gate;
 mod inbox;
 mod insights;
 mod jobs;
+mod lanes;
 mod models;
 mod nodes;
 mod nudges;
@@ -48,7 +48,7 @@ pub struct PostgresStore {
     server: Arc<connect::Server>,
     pool: PgPool,
     patience: Patience,
-    appends: append::Appender,
+    lanes: lanes::Lanes,
     nudger: nudges::Nudger,
     /// What every write of this handle is fenced by.
     fence: Option<Arc<Fence>>,
@@ -96,7 +96,7 @@ impl PostgresStore {
         let patience = Patience::new(&options);
         let pool = server.pool(&options, &patience);
         Ok(Self {
-            appends: append::Appender::start(pool.clone(), patience.clone()),
+            lanes: lanes::Lanes::start(&pool, &patience),
             nudger: nudges::Nudger::start(pool.clone(), patience.clone()),
             server: Arc::new(server),
             pool,

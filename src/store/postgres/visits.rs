@@ -1,19 +1,19 @@
 //! Visits to landing pages.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use async_trait::async_trait;
 
-use super::append::Append;
-use super::session::Tx;
+use super::lanes::{Fences, Server, admitted, not_admitted};
 use super::{PostgresStore, column};
 use crate::domain::ids::{TenantId, VisitId};
 use crate::domain::time::Timestamp;
 use crate::domain::visit::{ValueFrequency, Visit};
 use crate::store::StoreError;
+use crate::store::sql::lane::{Request, Work};
 use crate::store::sql::nodes::check_own;
 use crate::store::sql::values::{clean, clean_opt, micros, uncount};
-use crate::store::sql::visits::{hash, read};
+use crate::store::sql::visits::{Keep, hash, read};
 use crate::store::visits::{VisitKey, VisitStore};
 
 /// The columns of a visit. A `*` would break prepared statements when a later release adds one.
@@ -24,61 +24,83 @@ macro_rules! columns {
     };
 }
 
-/// What makes a visit one: its tenant and id.
-pub(super) type Key = (String, String);
+/// Keeps visits; answers `false` for one that is kept already. Hashes without consent are left out.
+#[derive(Debug)]
+pub(super) struct Keeping(pub(super) Server);
 
-/// What makes a visit one.
-pub(super) fn key(tenant: &TenantId, visit: &Visit) -> Key {
-    (tenant.as_str().to_owned(), visit.id.as_str().to_owned())
-}
+impl Work for Keeping {
+    type Asked = Keep;
+    type Answer = bool;
+    const DOING: &'static str = "keeping a visit";
 
-/// Keeps visits, in the order of their keys; returns those that were not kept yet. Hashes without
-/// consent are left out.
-pub(super) async fn insert_visits(
-    tx: &mut Tx,
-    visits: &[(&TenantId, &Visit)],
-) -> Result<HashSet<Key>, StoreError> {
-    if visits.is_empty() {
-        return Ok(HashSet::new());
-    }
-    let new: Vec<Key> = tx
-        .list(
-            sqlx::query_as(concat!(
-                "insert into click_tracking (tenant, ",
-                columns!(),
-                ")
-                 select * from unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::text[],
-                     $6::text[], $7::text[], $8::text[], $9::bigint[], $10::text[], $11::text[],
-                     $12::text[]) as new (tenant, id)
-                 order by tenant, id
+    async fn work(
+        &self,
+        batch: &[Request<Keep>],
+    ) -> Result<Vec<Result<bool, StoreError>>, StoreError> {
+        let fences = Fences::of(batch);
+        let visits = column(batch, |request| &request.asked.visit);
+        let select = sqlx::query_as(concat!(
+            "with asked as (
+                 select * from unnest($1::bigint[], $2::text[], $3::bigint[], $4::text[],
+                     $5::text[], $6::bigint[], $7::text[], $8::text[], $9::text[], $10::text[],
+                     $11::text[], $12::bigint[], $13::text[], $14::text[], $15::text[])
+                     as asked (n, node_id, fence, tenant, ",
+            columns!(),
+            ")),
+             ",
+            admitted!(),
+            ",
+             new as (
+                 insert into click_tracking (tenant, ",
+            columns!(),
+            ")
+                 select tenant, ",
+            columns!(),
+            " from admitted order by tenant, id, n
                  on conflict (tenant, id) do nothing
-                 returning tenant, id"
-            ))
-            .bind(column(visits, |(tenant, _)| tenant.as_str()))
-            .bind(column(visits, |(_, visit)| visit.id.as_str()))
-            .bind(column(visits, |(_, visit)| micros(visit.at)))
-            .bind(column(visits, |(_, visit)| {
-                clean_opt(visit.ad.fbclid.as_deref())
-            }))
-            .bind(column(visits, |(_, visit)| {
-                visit.ad.ad.as_ref().map(|id| id.as_str())
-            }))
-            .bind(column(visits, |(_, visit)| {
-                visit.ad.ad_set.as_ref().map(|id| id.as_str())
-            }))
-            .bind(column(visits, |(_, visit)| {
-                visit.ad.campaign.as_ref().map(|id| id.as_str())
-            }))
-            .bind(column(visits, |(_, visit)| {
-                clean_opt(visit.ad.utm_source.as_deref())
-            }))
-            .bind(column(visits, |(_, visit)| i64::from(visit.has_consent)))
-            .bind(column(visits, |(_, visit)| hash(visit, &visit.fingerprint)))
-            .bind(column(visits, |(_, visit)| hash(visit, &visit.ip)))
-            .bind(column(visits, |(_, visit)| hash(visit, &visit.user_agent))),
-        )
-        .await?;
-    Ok(new.into_iter().collect())
+                 returning tenant, id)
+             select n, new.tenant is not null from admitted left join new using (tenant, id)"
+        ))
+        .bind(fences.n)
+        .bind(fences.node)
+        .bind(fences.token)
+        .bind(column(batch, |request| request.asked.tenant.as_str()))
+        .bind(column(&visits, |visit| visit.id.as_str()))
+        .bind(column(&visits, |visit| micros(visit.at)))
+        .bind(column(&visits, |visit| {
+            clean_opt(visit.ad.fbclid.as_deref())
+        }))
+        .bind(column(&visits, |visit| {
+            visit.ad.ad.as_ref().map(|id| id.as_str())
+        }))
+        .bind(column(&visits, |visit| {
+            visit.ad.ad_set.as_ref().map(|id| id.as_str())
+        }))
+        .bind(column(&visits, |visit| {
+            visit.ad.campaign.as_ref().map(|id| id.as_str())
+        }))
+        .bind(column(&visits, |visit| {
+            clean_opt(visit.ad.utm_source.as_deref())
+        }))
+        .bind(column(&visits, |visit| i64::from(visit.has_consent)))
+        .bind(column(&visits, |visit| hash(visit, &visit.fingerprint)))
+        .bind(column(&visits, |visit| hash(visit, &visit.ip)))
+        .bind(column(&visits, |visit| hash(visit, &visit.user_agent)));
+        let rows: Vec<(i64, bool)> = self.0.session(Self::DOING).await?.list(select).await?;
+        let is_new: HashMap<i64, bool> = rows.into_iter().collect();
+        let mut seen = HashSet::new();
+        Ok((0..)
+            .zip(batch)
+            .map(|(n, request)| match is_new.get(&n) {
+                // Of several that are the same the first is the new one.
+                Some(is_new) => {
+                    let key = (&request.asked.tenant, &request.asked.visit.id);
+                    Ok(*is_new && seen.insert(key))
+                }
+                None => Err(not_admitted(request.fence.as_ref(), Self::DOING)),
+            })
+            .collect())
+    }
 }
 
 /// The value of a key, and the statements that look it up: one per column, so that each has its
@@ -116,9 +138,12 @@ fn lookup(key: &VisitKey) -> (&str, &'static str, &'static str) {
 #[async_trait]
 impl VisitStore for PostgresStore {
     async fn record_visit(&self, tenant: &TenantId, visit: &Visit) -> Result<bool, StoreError> {
-        check_own(self.fence.as_deref(), tenant, "keeping a visit")?;
-        let append = Append::Visit(tenant.clone(), visit.clone());
-        self.appends.append(append, self.fence.clone()).await
+        check_own(self.fence.as_deref(), tenant, Keeping::DOING)?;
+        let keep = Keep {
+            tenant: tenant.clone(),
+            visit: visit.clone(),
+        };
+        self.lanes.visits.ask(keep, self.fence.clone()).await
     }
 
     async fn visit(&self, tenant: &TenantId, id: &VisitId) -> Result<Option<Visit>, StoreError> {

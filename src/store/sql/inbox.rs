@@ -1,28 +1,50 @@
 //! Rows of `inbox`.
 
 use super::cells::{Cells, Columns};
+use crate::domain::ids::TenantId;
+use crate::domain::time::Timestamp;
 use crate::store::StoreError;
-use crate::store::inbox::{ClaimedDelivery, InboxDepth, Quarantined};
+use crate::store::inbox::{ClaimedDelivery, Delivery, DeliveryOutcome, InboxDepth, Quarantined};
 
 const TABLE: &str = "inbox";
 
-/// Reads what was claimed, oldest first: the statement that claims promises no order.
-pub(in crate::store) fn claimed<R: Cells>(rows: &[R]) -> Result<Vec<ClaimedDelivery>, StoreError> {
-    let mut claimed = rows
-        .iter()
-        .map(|row| {
-            let row = Columns::of(TABLE, row);
-            Ok(ClaimedDelivery {
-                id: row.get("id")?,
-                source: row.get("source")?,
-                body: row.get("body")?,
-                received_at: row.at("received_at")?,
-                attempt: row.get("attempt")?,
-            })
-        })
-        .collect::<Result<Vec<_>, StoreError>>()?;
-    claimed.sort_unstable_by_key(|delivery| delivery.id);
-    Ok(claimed)
+/// A delivery to keep.
+#[derive(Debug)]
+pub(in crate::store) struct Keep {
+    pub(in crate::store) tenant: TenantId,
+    pub(in crate::store) delivery: Delivery,
+    pub(in crate::store) now: Timestamp,
+}
+
+/// Deliveries to claim.
+#[derive(Debug)]
+pub(in crate::store) struct Claim {
+    pub(in crate::store) tenant: TenantId,
+    pub(in crate::store) now: Timestamp,
+    pub(in crate::store) lease_until: Timestamp,
+    pub(in crate::store) limit: u32,
+}
+
+/// A delivery to settle.
+#[derive(Debug)]
+pub(in crate::store) struct Settle {
+    pub(in crate::store) tenant: TenantId,
+    pub(in crate::store) id: i64,
+    pub(in crate::store) attempt: i64,
+    pub(in crate::store) outcome: DeliveryOutcome,
+    pub(in crate::store) now: Timestamp,
+}
+
+/// Reads a claimed delivery.
+pub(in crate::store) fn claimed(row: &impl Cells) -> Result<ClaimedDelivery, StoreError> {
+    let row = Columns::of(TABLE, row);
+    Ok(ClaimedDelivery {
+        id: row.get("id")?,
+        source: row.get("source")?,
+        body: row.get("body")?,
+        received_at: row.at("received_at")?,
+        attempt: row.get("attempt")?,
+    })
 }
 
 /// Reads what is in quarantine.

@@ -11,6 +11,7 @@ pub(in crate::store) mod gate;
 pub(in crate::store) mod inbox;
 pub(in crate::store) mod insights;
 pub(in crate::store) mod jobs;
+pub(in crate::store) mod lane;
 pub(in crate::store) mod models;
 pub(in crate::store) mod nodes;
 pub(in crate::store) mod privacy;

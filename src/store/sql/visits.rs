@@ -1,10 +1,18 @@
 //! Rows of `click_tracking`.
 
 use super::cells::{Cells, Columns};
+use crate::domain::ids::TenantId;
 use crate::domain::visit::{AdParameters, KeyedHash, Visit};
 use crate::store::StoreError;
 
 const TABLE: &str = "click_tracking";
+
+/// A visit to keep.
+#[derive(Debug)]
+pub(in crate::store) struct Keep {
+    pub(in crate::store) tenant: TenantId,
+    pub(in crate::store) visit: Visit,
+}
 
 /// A hash as it is kept: left out when the visitor did not consent.
 pub(in crate::store) fn hash<'v>(visit: &'v Visit, hash: &'v Option<KeyedHash>) -> Option<&'v str> {

@@ -1,44 +1,132 @@
 //! The inbox of each tenant.
 
 use async_trait::async_trait;
-use sqlx::SqliteConnection;
+use sqlx::{Connection, SqliteConnection};
 
 use super::SqliteStore;
-use super::append::Append;
 use super::crm::request;
 use super::faults::fault;
+use super::lanes::Each;
 use crate::domain::ids::TenantId;
 use crate::domain::time::Timestamp;
 use crate::store::StoreError;
 use crate::store::inbox::{
     Appended, ClaimedDelivery, Delivery, DeliveryOutcome, InboxDepth, InboxStore, Quarantined,
 };
-use crate::store::sql::inbox::{claimed, depth, quarantined};
+use crate::store::sql::inbox::{Claim, Keep, Settle, claimed, depth, quarantined};
 use crate::store::sql::nodes::check_own;
 use crate::store::sql::not_one;
 use crate::store::sql::values::{clean, micros};
 
-/// Keeps a delivery; `false` when it is a repeat.
-pub(super) async fn insert_delivery(
-    conn: &mut SqliteConnection,
-    tenant: &TenantId,
-    delivery: &Delivery,
-    now: Timestamp,
-) -> Result<bool, StoreError> {
-    let done = sqlx::query(
-        "insert into inbox (tenant, source, dedup_key, body, received_at, status)
-         values ($1, $2, $3, $4, $5, 'waiting')
-         on conflict (tenant, source, dedup_key) do nothing",
-    )
-    .bind(tenant.as_str())
-    .bind(clean(&delivery.source))
-    .bind(clean(&delivery.dedup_key))
-    .bind(delivery.body.as_slice())
-    .bind(micros(now))
-    .execute(conn)
-    .await
-    .map_err(fault("keeping a delivery"))?;
-    Ok(done.rows_affected() == 1)
+/// Keeps deliveries; answers `false` for a repeat.
+#[derive(Debug)]
+pub(super) struct Keeping;
+
+impl Each for Keeping {
+    type Asked = Keep;
+    type Answer = bool;
+    const DOING: &'static str = "keeping a delivery";
+
+    async fn one(conn: &mut SqliteConnection, keep: &Keep) -> Result<bool, StoreError> {
+        let done = sqlx::query(
+            "insert into inbox (tenant, source, dedup_key, body, received_at, status)
+             values ($1, $2, $3, $4, $5, 'waiting')
+             on conflict (tenant, source, dedup_key) do nothing",
+        )
+        .bind(keep.tenant.as_str())
+        .bind(clean(&keep.delivery.source))
+        .bind(clean(&keep.delivery.dedup_key))
+        .bind(keep.delivery.body.as_slice())
+        .bind(micros(keep.now))
+        .execute(conn)
+        .await
+        .map_err(fault(Self::DOING))?;
+        Ok(done.rows_affected() == 1)
+    }
+}
+
+/// Claims deliveries.
+#[derive(Debug)]
+pub(super) struct Claiming;
+
+impl Each for Claiming {
+    type Asked = Claim;
+    type Answer = Vec<ClaimedDelivery>;
+    const DOING: &'static str = "claiming deliveries";
+
+    async fn one(
+        conn: &mut SqliteConnection,
+        claim: &Claim,
+    ) -> Result<Vec<ClaimedDelivery>, StoreError> {
+        let rows = sqlx::query(
+            "update inbox set status = 'claimed', attempt = attempt + 1, lease_until = $3
+             where tenant = $1 and id in (
+                 select id from inbox
+                 where tenant = $1 and status in ('waiting', 'claimed')
+                   and (status = 'waiting' or lease_until <= $2)
+                 order by id limit $4)
+             returning id, source, body, received_at, attempt",
+        )
+        .bind(claim.tenant.as_str())
+        .bind(micros(claim.now))
+        .bind(micros(claim.lease_until))
+        .bind(i64::from(claim.limit))
+        .fetch_all(conn)
+        .await
+        .map_err(fault(Self::DOING))?;
+        let mut deliveries = rows.iter().map(claimed).collect::<Result<Vec<_>, _>>()?;
+        deliveries.sort_unstable_by_key(|delivery| delivery.id); // `returning` promises no order
+        Ok(deliveries)
+    }
+}
+
+/// Settles deliveries.
+#[derive(Debug)]
+pub(super) struct Settling;
+
+impl Each for Settling {
+    type Asked = Settle;
+    type Answer = ();
+    const DOING: &'static str = "settling a delivery";
+
+    async fn one(conn: &mut SqliteConnection, settle: &Settle) -> Result<(), StoreError> {
+        let doing = Self::DOING;
+        // A savepoint, so that of what is refused in the middle nothing stays.
+        let mut tx = conn.begin().await.map_err(fault(doing))?;
+        let source: Option<String> = sqlx::query_scalar(
+            "update inbox set status = 'settled', settled_at = $4, lease_until = null
+             where tenant = $1 and id = $2 and attempt = $3 and status = 'claimed'
+             returning source",
+        )
+        .bind(settle.tenant.as_str())
+        .bind(settle.id)
+        .bind(settle.attempt)
+        .bind(micros(settle.now))
+        .fetch_optional(&mut *tx)
+        .await
+        .map_err(fault(doing))?;
+        let Some(source) = source else {
+            return Err(not_one(doing, 0));
+        };
+        let outcome = &settle.outcome;
+        request(&mut tx, &settle.tenant, &outcome.wanted, settle.now).await?;
+        for (body, reason) in &outcome.poison {
+            sqlx::query(
+                "insert into inbox (tenant, source, parent_id, body, received_at, status, reason)
+                 values ($1, $2, $3, $4, $5, 'quarantined', $6)",
+            )
+            .bind(settle.tenant.as_str())
+            .bind(&source)
+            .bind(settle.id)
+            .bind(body.as_slice())
+            .bind(micros(settle.now))
+            .bind(clean(reason))
+            .execute(&mut *tx)
+            .await
+            .map_err(fault(doing))?;
+        }
+        tx.commit().await.map_err(fault(doing))
+    }
 }
 
 #[async_trait]
@@ -49,9 +137,14 @@ impl InboxStore for SqliteStore {
         delivery: &Delivery,
         now: Timestamp,
     ) -> Result<Appended, StoreError> {
-        check_own(self.fence.as_deref(), tenant, "keeping a delivery")?;
-        let append = Append::Delivery(tenant.clone(), delivery.clone(), now);
-        Ok(if self.appends.append(append, self.fence.clone()).await? {
+        check_own(self.fence.as_deref(), tenant, Keeping::DOING)?;
+        let keep = Keep {
+            tenant: tenant.clone(),
+            delivery: delivery.clone(),
+            now,
+        };
+        let is_new = self.lanes.deliveries.ask(keep, self.fence.clone()).await?;
+        Ok(if is_new {
             Appended::New
         } else {
             Appended::Repeat
@@ -65,26 +158,14 @@ impl InboxStore for SqliteStore {
         lease_until: Timestamp,
         limit: u32,
     ) -> Result<Vec<ClaimedDelivery>, StoreError> {
-        let doing = "claiming deliveries";
-        let mut tx = self.write_for(tenant, doing).await?;
-        let rows = sqlx::query(
-            "update inbox set status = 'claimed', attempt = attempt + 1, lease_until = $3
-             where tenant = $1 and id in (
-                 select id from inbox
-                 where tenant = $1 and status in ('waiting', 'claimed')
-                   and (status = 'waiting' or lease_until <= $2)
-                 order by id limit $4)
-             returning id, source, body, received_at, attempt",
-        )
-        .bind(tenant.as_str())
-        .bind(micros(now))
-        .bind(micros(lease_until))
-        .bind(i64::from(limit))
-        .fetch_all(&mut *tx)
-        .await
-        .map_err(fault(doing))?;
-        tx.commit().await.map_err(fault(doing))?;
-        claimed(&rows)
+        check_own(self.fence.as_deref(), tenant, Claiming::DOING)?;
+        let claim = Claim {
+            tenant: tenant.clone(),
+            now,
+            lease_until,
+            limit,
+        };
+        self.lanes.claims.ask(claim, self.fence.clone()).await
     }
 
     async fn settle_delivery(
@@ -95,40 +176,15 @@ impl InboxStore for SqliteStore {
         outcome: &DeliveryOutcome,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let doing = "settling a delivery";
-        let mut tx = self.write_for(tenant, doing).await?;
-        let source: Option<String> = sqlx::query_scalar(
-            "update inbox set status = 'settled', settled_at = $4, lease_until = null
-             where tenant = $1 and id = $2 and attempt = $3 and status = 'claimed'
-             returning source",
-        )
-        .bind(tenant.as_str())
-        .bind(id)
-        .bind(attempt)
-        .bind(micros(now))
-        .fetch_optional(&mut *tx)
-        .await
-        .map_err(fault(doing))?;
-        let Some(source) = source else {
-            return Err(not_one(doing, 0));
+        check_own(self.fence.as_deref(), tenant, Settling::DOING)?;
+        let settle = Settle {
+            tenant: tenant.clone(),
+            id,
+            attempt,
+            outcome: outcome.clone(),
+            now,
         };
-        request(&mut tx, tenant, &outcome.wanted, now).await?;
-        for (body, reason) in &outcome.poison {
-            sqlx::query(
-                "insert into inbox (tenant, source, parent_id, body, received_at, status, reason)
-                 values ($1, $2, $3, $4, $5, 'quarantined', $6)",
-            )
-            .bind(tenant.as_str())
-            .bind(&source)
-            .bind(id)
-            .bind(body.as_slice())
-            .bind(micros(now))
-            .bind(clean(reason))
-            .execute(&mut *tx)
-            .await
-            .map_err(fault(doing))?;
-        }
-        tx.commit().await.map_err(fault(doing))
+        self.lanes.settlements.ask(settle, self.fence.clone()).await
     }
 
     async fn quarantine_delivery(

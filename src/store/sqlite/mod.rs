@@ -5,7 +5,6 @@
 //! writes later would fail at once if another process had written in between. The file is in WAL
 //! mode and synced in full, so what was answered with `Ok` survives a power cut.
 
-mod append;
 mod audit;
 mod changes;
 mod crm;
@@ -16,6 +15,7 @@ mod gate;
 mod inbox;
 mod insights;
 mod jobs;
+mod lanes;
 mod models;
 mod nodes;
 mod nudges;
@@ -79,7 +79,7 @@ pub struct SqliteStore {
     path: PathBuf,
     writer: SqlitePool,
     readers: SqlitePool,
-    appends: append::Appender,
+    lanes: lanes::Lanes,
     nudges: nudges::Bell,
     /// What every write of this handle is fenced by.
     fence: Option<Arc<Fence>>,
@@ -121,12 +121,12 @@ impl SqliteStore {
             .test_before_acquire(false)
             .acquire_timeout(Duration::from_secs(30))
             .connect_lazy_with(connect.read_only(true).create_if_missing(false));
-        let appends = append::Appender::start(writer.clone());
+        let lanes = lanes::Lanes::start(&writer);
         Ok(Self {
             path,
             writer,
             readers,
-            appends,
+            lanes,
             nudges: nudges::Bell::default(),
             fence: None,
         })

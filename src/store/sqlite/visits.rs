@@ -4,45 +4,51 @@ use async_trait::async_trait;
 use sqlx::SqliteConnection;
 
 use super::SqliteStore;
-use super::append::Append;
 use super::faults::fault;
+use super::lanes::Each;
 use crate::domain::ids::{TenantId, VisitId};
 use crate::domain::time::Timestamp;
 use crate::domain::visit::{ValueFrequency, Visit};
 use crate::store::StoreError;
 use crate::store::sql::nodes::check_own;
 use crate::store::sql::values::{clean_opt, micros, uncount};
-use crate::store::sql::visits::{hash, read};
+use crate::store::sql::visits::{Keep, hash, read};
 use crate::store::visits::{VisitKey, VisitStore};
 
-/// Keeps a visit; `false` when it is kept already. Hashes without consent are left out.
-pub(super) async fn insert_visit(
-    conn: &mut SqliteConnection,
-    tenant: &TenantId,
-    visit: &Visit,
-) -> Result<bool, StoreError> {
-    let done = sqlx::query(
-        "insert into click_tracking (tenant, id, at, fbclid, ad_id, ad_set_id, campaign_id,
-             utm_source, has_consent, fingerprint, ip, user_agent)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
-         on conflict (tenant, id) do nothing",
-    )
-    .bind(tenant.as_str())
-    .bind(visit.id.as_str())
-    .bind(micros(visit.at))
-    .bind(clean_opt(visit.ad.fbclid.as_deref()))
-    .bind(visit.ad.ad.as_ref().map(|id| id.as_str()))
-    .bind(visit.ad.ad_set.as_ref().map(|id| id.as_str()))
-    .bind(visit.ad.campaign.as_ref().map(|id| id.as_str()))
-    .bind(clean_opt(visit.ad.utm_source.as_deref()))
-    .bind(i64::from(visit.has_consent))
-    .bind(hash(visit, &visit.fingerprint))
-    .bind(hash(visit, &visit.ip))
-    .bind(hash(visit, &visit.user_agent))
-    .execute(conn)
-    .await
-    .map_err(fault("keeping a visit"))?;
-    Ok(done.rows_affected() == 1)
+/// Keeps visits; answers `false` for one that is kept already. Hashes without consent are left out.
+#[derive(Debug)]
+pub(super) struct Keeping;
+
+impl Each for Keeping {
+    type Asked = Keep;
+    type Answer = bool;
+    const DOING: &'static str = "keeping a visit";
+
+    async fn one(conn: &mut SqliteConnection, keep: &Keep) -> Result<bool, StoreError> {
+        let visit = &keep.visit;
+        let done = sqlx::query(
+            "insert into click_tracking (tenant, id, at, fbclid, ad_id, ad_set_id, campaign_id,
+                 utm_source, has_consent, fingerprint, ip, user_agent)
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+             on conflict (tenant, id) do nothing",
+        )
+        .bind(keep.tenant.as_str())
+        .bind(visit.id.as_str())
+        .bind(micros(visit.at))
+        .bind(clean_opt(visit.ad.fbclid.as_deref()))
+        .bind(visit.ad.ad.as_ref().map(|id| id.as_str()))
+        .bind(visit.ad.ad_set.as_ref().map(|id| id.as_str()))
+        .bind(visit.ad.campaign.as_ref().map(|id| id.as_str()))
+        .bind(clean_opt(visit.ad.utm_source.as_deref()))
+        .bind(i64::from(visit.has_consent))
+        .bind(hash(visit, &visit.fingerprint))
+        .bind(hash(visit, &visit.ip))
+        .bind(hash(visit, &visit.user_agent))
+        .execute(conn)
+        .await
+        .map_err(fault(Self::DOING))?;
+        Ok(done.rows_affected() == 1)
+    }
 }
 
 /// The value of a key, and the statements that look it up: one per column, so that each has its
@@ -87,9 +93,12 @@ fn lookup(key: &VisitKey) -> (&str, &'static str, &'static str) {
 #[async_trait]
 impl VisitStore for SqliteStore {
     async fn record_visit(&self, tenant: &TenantId, visit: &Visit) -> Result<bool, StoreError> {
-        check_own(self.fence.as_deref(), tenant, "keeping a visit")?;
-        let append = Append::Visit(tenant.clone(), visit.clone());
-        self.appends.append(append, self.fence.clone()).await
+        check_own(self.fence.as_deref(), tenant, Keeping::DOING)?;
+        let keep = Keep {
+            tenant: tenant.clone(),
+            visit: visit.clone(),
+        };
+        self.lanes.visits.ask(keep, self.fence.clone()).await
     }
 
     async fn visit(&self, tenant: &TenantId, id: &VisitId) -> Result<Option<Visit>, StoreError> {

@@ -1,0 +1,115 @@
+//! What shares its commits: deliveries and visits as they come in, claims and settlements. Each lane
+//! does a whole batch by one statement, which is a transaction of its own: one message to the server
+//! and one sync for all.
+
+use std::sync::Arc;
+
+use sqlx::postgres::PgPool;
+
+use super::session::{self, Patience, Reader};
+use super::{inbox, visits};
+use crate::store::StoreError;
+use crate::store::nodes::Fence;
+use crate::store::sql::lane::{Lane, Request, Work};
+use crate::store::sql::nodes::deposed;
+
+/// Commits of one lane under way at once: while one waits for the disk the next is put together.
+const COMMITS: usize = 2;
+
+/// The part of each lane's statement that lets only holders through. Before it stands `asked`, with
+/// the number of each request as `n` and what it is fenced by (or nothing) as `node_id` and `fence`;
+/// `admitted` is what may be written. As in `check_fence`, a lease that is looked at is held until
+/// the commit.
+macro_rules! admitted {
+    () => {
+        "held as materialized (
+             select l.tenant, l.fence from tenant_leases as l
+             where (l.tenant, l.node_id, l.fence) in (
+                 select asked.tenant, asked.node_id, asked.fence from asked)
+             order by l.tenant for key share of l),
+         admitted as materialized (
+             select asked.* from asked
+             where asked.fence is null
+                 or exists (select 1 from held
+                     where held.tenant = asked.tenant and held.fence = asked.fence))"
+    };
+}
+pub(super) use admitted;
+
+/// The numbers, nodes and tokens of a batch, as `asked` has them.
+pub(super) struct Fences<'r> {
+    pub(super) n: Vec<i64>,
+    pub(super) node: Vec<Option<&'r str>>,
+    pub(super) token: Vec<Option<i64>>,
+}
+
+impl<'r> Fences<'r> {
+    pub(super) fn of<T>(batch: &'r [Request<T>]) -> Self {
+        let fence = |request: &'r Request<T>| request.fence.as_deref();
+        Self {
+            n: (0..).take(batch.len()).collect(),
+            node: batch
+                .iter()
+                .map(|request| fence(request).map(|fence| fence.node.as_str()))
+                .collect(),
+            token: batch
+                .iter()
+                .map(|request| fence(request).map(|fence| fence.token))
+                .collect(),
+        }
+    }
+}
+
+/// What a request is answered that was not admitted.
+pub(super) fn not_admitted(fence: Option<&Arc<Fence>>, doing: &'static str) -> StoreError {
+    match fence {
+        Some(fence) => deposed(fence, doing),
+        None => StoreError::Broken {
+            doing,
+            cause: "a request without a fence was not admitted".into(),
+        },
+    }
+}
+
+/// The server that a lane works on.
+#[derive(Debug, Clone)]
+pub(super) struct Server {
+    pool: PgPool,
+    patience: Patience,
+}
+
+impl Server {
+    /// A connection for one statement.
+    pub(super) async fn session(&self, doing: &'static str) -> Result<Reader, StoreError> {
+        session::reader(&self.pool, &self.patience, doing).await
+    }
+}
+
+/// The lanes of one store.
+#[derive(Debug, Clone)]
+pub(super) struct Lanes {
+    pub(super) deliveries: Lane<inbox::Keeping>,
+    pub(super) claims: Lane<inbox::Claiming>,
+    pub(super) settlements: Lane<inbox::Settling>,
+    pub(super) visits: Lane<visits::Keeping>,
+}
+
+impl Lanes {
+    /// Starts them.
+    pub(super) fn start(pool: &PgPool, patience: &Patience) -> Self {
+        let server = || Server {
+            pool: pool.clone(),
+            patience: patience.clone(),
+        };
+        Self {
+            deliveries: lane(inbox::Keeping(server())),
+            claims: lane(inbox::Claiming(server())),
+            settlements: lane(inbox::Settling(server())),
+            visits: lane(visits::Keeping(server())),
+        }
+    }
+}
+
+fn lane<W: Work>(work: W) -> Lane<W> {
+    Lane::start(work, COMMITS)
+}

@@ -1,0 +1,261 @@
+//! Group commit: what is asked for while another commit is on its way to the disk shares the next one.
+//! Who asks alone waits for nobody; under load one sync serves many.
+
+use std::sync::Arc;
+
+use tokio::sync::{Semaphore, mpsc, oneshot};
+
+use crate::store::StoreError;
+use crate::store::nodes::Fence;
+
+/// Requests that share a commit at most, so that no transaction grows without bound.
+const BATCH_MAX: usize = 256;
+
+/// Bytes that share a commit at most, except for one request that is larger by itself.
+const BATCH_BYTES_MAX: usize = 4 * 1_024 * 1_024;
+
+/// One kind of work that is done for many at once.
+pub(in crate::store) trait Work: Send + Sync + 'static {
+    /// What is asked for.
+    type Asked: Send + Sync + 'static;
+    /// What is answered.
+    type Answer: Send + 'static;
+    /// What is being done.
+    const DOING: &'static str;
+
+    /// How much memory a request takes that may be large.
+    fn bytes(_asked: &Self::Asked) -> usize {
+        0
+    }
+
+    /// Does all of it in one transaction, and answers each in the order of asking after the commit.
+    /// An error of the whole means that nothing of it was done.
+    fn work(
+        &self,
+        batch: &[Request<Self::Asked>],
+    ) -> impl Future<Output = Result<Vec<Result<Self::Answer, StoreError>>, StoreError>> + Send;
+}
+
+/// One thing that is asked for.
+#[derive(Debug)]
+pub(in crate::store) struct Request<T> {
+    /// What.
+    pub(in crate::store) asked: T,
+    /// Under which lease, if any.
+    pub(in crate::store) fence: Option<Arc<Fence>>,
+}
+
+type Answer<W> = Result<<W as Work>::Answer, StoreError>;
+type Waiting<W> = (Request<<W as Work>::Asked>, oneshot::Sender<Answer<W>>);
+
+/// The way to the task that does one kind of work. The task ends with the last of its lanes.
+pub(in crate::store) struct Lane<W: Work>(mpsc::Sender<Waiting<W>>);
+
+impl<W: Work> std::fmt::Debug for Lane<W> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Lane({})", W::DOING)
+    }
+}
+
+impl<W: Work> Clone for Lane<W> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<W: Work> Lane<W> {
+    /// Starts the task, which has so many commits under way at most.
+    pub(in crate::store) fn start(work: W, commits: usize) -> Self {
+        let (sender, mut receiver) = mpsc::channel::<Waiting<W>>(BATCH_MAX);
+        let (work, under_way) = (Arc::new(work), Arc::new(Semaphore::new(commits)));
+        tokio::spawn(async move {
+            let mut arrived = Vec::new();
+            // Whoever arrives while none may begin waits for the next.
+            while let Ok(permit) = under_way.clone().acquire_owned().await {
+                if receiver.recv_many(&mut arrived, BATCH_MAX).await == 0 {
+                    return;
+                }
+                let (work, arrived) = (work.clone(), std::mem::take(&mut arrived));
+                tokio::spawn(async move {
+                    for batch in cut::<W>(arrived) {
+                        serve(&*work, batch).await;
+                    }
+                    drop(permit);
+                });
+            }
+        });
+        Self(sender)
+    }
+
+    /// Asks, and returns when it is on disk.
+    pub(in crate::store) async fn ask(
+        &self,
+        asked: W::Asked,
+        fence: Option<Arc<Fence>>,
+    ) -> Result<W::Answer, StoreError> {
+        let gone = || StoreError::Unavailable {
+            doing: W::DOING,
+            cause: "the store is closed".into(),
+        };
+        let (answer, answered) = oneshot::channel();
+        let request = Request { asked, fence };
+        self.0.send((request, answer)).await.map_err(|_| gone())?;
+        answered.await.map_err(|_| gone())?
+    }
+}
+
+/// Cuts what arrived into batches of a bearable size.
+fn cut<W: Work>(arrived: Vec<Waiting<W>>) -> Vec<Vec<Waiting<W>>> {
+    let mut batches: Vec<Vec<Waiting<W>>> = Vec::new();
+    let mut bytes = 0;
+    for waiting in arrived {
+        let size = W::bytes(&waiting.0.asked);
+        bytes += size;
+        match batches.last_mut() {
+            Some(batch) if bytes <= BATCH_BYTES_MAX => batch.push(waiting),
+            _ => {
+                bytes = size;
+                batches.push(vec![waiting]);
+            }
+        }
+    }
+    batches
+}
+
+/// Does a batch and tells each how it went.
+async fn serve<W: Work>(work: &W, batch: Vec<Waiting<W>>) {
+    let (requests, answers): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
+    let results = match work.work(&requests).await {
+        Ok(results) => results,
+        // One bad request undoes the transaction of all, so each gets one of its own and only the bad
+        // one fails.
+        Err(StoreError::Broken { .. }) if requests.len() > 1 => {
+            let mut results = Vec::with_capacity(requests.len());
+            for request in &requests {
+                let alone = work.work(std::slice::from_ref(request)).await;
+                results.push(
+                    alone.and_then(|mut one| one.pop().unwrap_or_else(|| Err(no_answer::<W>()))),
+                );
+            }
+            results
+        }
+        Err(error) => (0..requests.len()).map(|_| Err(again(&error))).collect(),
+    };
+    let mut results = results.into_iter();
+    for answer in answers {
+        let result = results.next().unwrap_or_else(|| Err(no_answer::<W>()));
+        let _ = answer.send(result); // whoever asked may be gone; what was done stands
+    }
+}
+
+fn no_answer<W: Work>() -> StoreError {
+    StoreError::Broken {
+        doing: W::DOING,
+        cause: "a request got no answer".into(),
+    }
+}
+
+/// The failure of a batch as each of those who share it is told.
+fn again(error: &StoreError) -> StoreError {
+    let told = |cause: &dyn std::error::Error| cause.to_string().into();
+    match error {
+        StoreError::Unavailable { doing, cause } => StoreError::Unavailable {
+            doing,
+            cause: told(&**cause),
+        },
+        StoreError::Broken { doing, cause } => StoreError::Broken {
+            doing,
+            cause: told(&**cause),
+        },
+        StoreError::Deposed { doing, tenant } => StoreError::Deposed {
+            doing,
+            tenant: tenant.clone(),
+        },
+        other => StoreError::Broken {
+            doing: "sharing a commit",
+            cause: other.to_string().into(),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    /// Notes how many came together; refuses odd numbers alone, and 13 with all that came with it.
+    struct Noting(Arc<Mutex<Vec<usize>>>);
+
+    impl Work for Noting {
+        type Asked = u32;
+        type Answer = u32;
+        const DOING: &'static str = "noting";
+
+        fn bytes(asked: &u32) -> usize {
+            if *asked == 1_000_000 {
+                BATCH_BYTES_MAX
+            } else {
+                1
+            }
+        }
+
+        async fn work(
+            &self,
+            batch: &[Request<u32>],
+        ) -> Result<Vec<Result<u32, StoreError>>, StoreError> {
+            self.0.lock().unwrap().push(batch.len());
+            tokio::task::yield_now().await;
+            let broken = || StoreError::Broken {
+                doing: Self::DOING,
+                cause: "odd".into(),
+            };
+            if batch.iter().any(|request| request.asked == 13) {
+                return Err(broken());
+            }
+            Ok(batch
+                .iter()
+                .map(|request| match request.asked {
+                    odd if odd % 2 == 1 => Err(broken()),
+                    even => Ok(even),
+                })
+                .collect())
+        }
+    }
+
+    async fn ask(lane: &Lane<Noting>, numbers: impl Iterator<Item = u32>) -> Vec<Option<u32>> {
+        let all = numbers.map(|n| lane.ask(n, None));
+        futures_util::future::join_all(all)
+            .await
+            .into_iter()
+            .map(Result::ok)
+            .collect()
+    }
+
+    #[tokio::test]
+    async fn those_who_come_together_share_a_commit() {
+        let batches = Arc::default();
+        let lane = Lane::start(Noting(Arc::clone(&batches)), 1);
+        let answers = ask(&lane, 0..10).await;
+        assert_eq!(answers[..3], [Some(0), None, Some(2)]);
+        assert_eq!(*batches.lock().unwrap(), [10]);
+    }
+
+    #[tokio::test]
+    async fn a_bad_request_fails_alone() {
+        let lane = Lane::start(Noting(Arc::default()), 1);
+        let answers = ask(&lane, [12, 13, 14].into_iter()).await;
+        assert_eq!(answers, [Some(12), None, Some(14)]);
+    }
+
+    #[tokio::test]
+    async fn a_batch_has_a_bound() {
+        let batches = Arc::default();
+        let lane = Lane::start(Noting(Arc::clone(&batches)), 1);
+        ask(&lane, [0, 1_000_000, 2, 4].into_iter()).await;
+        assert_eq!(*batches.lock().unwrap(), [1, 1, 2]);
+        batches.lock().unwrap().clear();
+        ask(&lane, (0..600).map(|n| n * 2)).await;
+        assert!(batches.lock().unwrap().iter().all(|n| *n <= BATCH_MAX));
+    }
+}
