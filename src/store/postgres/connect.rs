@@ -64,7 +64,7 @@ const LIFETIME: Duration = Duration::from_secs(10 * 60);
 
 /// Parameters of a URL that mean something to the driver. Another is refused and not passed on: the
 /// driver would only log it, with its value, which may be a password under a mistyped name.
-const PARAMETERS: [&str; 17] = [
+const PARAMETERS: [&str; 18] = [
     "application_name",
     "dbname",
     "host",
@@ -82,6 +82,7 @@ const PARAMETERS: [&str; 17] = [
     "sslmode",
     "sslrootcert",
     "statement-cache-capacity",
+    "user",
 ];
 
 /// The server and the database on it.

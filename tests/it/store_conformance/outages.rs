@@ -7,7 +7,7 @@ use roasd::store::open;
 use roasd::store::postgres::OpenOptions as PostgresOptions;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -219,10 +219,12 @@ async fn a_server_that_vanishes_is_given_up_and_the_next_one_found() {
             one.await.unwrap().unwrap();
         }
         wire.fall_silent();
-        let begin = Instant::now();
-        while db.ensure_tenant(&acme(), "Acme", at(0)).await.is_err() {}
-        let healed = begin.elapsed();
-        assert!(healed < Duration::from_secs(15), "{round}: {healed:?}");
+        // Each try is given up within its time-outs; the dead connections are as many as the pool's.
+        let mut tries = 0;
+        while let Err(error) = db.ensure_tenant(&acme(), "Acme", at(0)).await {
+            tries += 1;
+            assert!(tries < 10, "{round}: {error}");
+        }
         db.append_delivery(&acme(), &inbox::delivery("1"), at(0))
             .await
             .unwrap();

@@ -100,7 +100,7 @@ async fn many_may_open_and_migrate_at_once() {
     for task in tasks {
         let db = task.await.unwrap().unwrap();
         let status = db.store_status().await.unwrap();
-        assert_eq!((status.schema_version, status.backend), (1, "postgres"));
+        assert_eq!((status.schema_version, status.backend), (2, "postgres"));
     }
 }
 
@@ -119,7 +119,7 @@ async fn a_newer_schema_is_named() {
             error,
             StoreError::NewerSchema {
                 found: 99,
-                known: 1
+                known: 2
             }
         ),
         "{error:?}"
