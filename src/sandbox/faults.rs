@@ -201,10 +201,14 @@ impl Faults {
         hit
     }
 
-    /// Waits until somebody releases the held answers.
-    pub(super) async fn wait(&self) {
+    /// Waits until somebody releases the held answers: any release from this call on counts, also
+    /// one that comes before the wait is first polled. So it is called before the fault strikes and
+    /// before the answer is made, since either can be seen from outside and answered by a release.
+    pub(super) fn wait(&self) -> impl Future<Output = ()> + Send + use<> {
         let mut released = self.released.subscribe();
-        let _ = released.changed().await;
+        async move {
+            let _ = released.changed().await;
+        }
     }
 
     pub(super) fn release(&self) {
@@ -252,5 +256,19 @@ mod tests {
         let hits = run().iter().filter(|hit| **hit).count();
         assert_eq!(run(), run());
         assert!((40..80).contains(&hits), "{hits}");
+    }
+
+    #[tokio::test]
+    async fn a_release_before_the_first_poll_is_not_missed() {
+        use futures_util::FutureExt as _;
+        let faults = Faults::new(1, &[]);
+        faults.release();
+        let early = faults.wait();
+        assert_eq!(early.now_or_never(), None, "a release from before counts");
+        let held = [faults.wait(), faults.wait()];
+        faults.release();
+        for wait in held {
+            assert_eq!(wait.now_or_never(), Some(()), "a release was missed");
+        }
     }
 }

@@ -214,6 +214,8 @@ async fn handle(State(world): State<Arc<World>>, request: Request) -> Response {
         Vendor::Meta => meta::answer(&world, &call),
         Vendor::Hubspot => hubspot::answer(&world, &call),
     };
+    // Listened for from here on: whoever sees the fault strike may release at once.
+    let released = world.faults().wait();
     let Some(action) = world.faults().strike(vendor, method, &target) else {
         return answer().response();
     };
@@ -248,7 +250,6 @@ async fn handle(State(world): State<Arc<World>>, request: Request) -> Response {
             dropped()
         }
         FaultAction::Hold => {
-            let released = world.faults().wait();
             let answer = answer();
             released.await;
             answer.response()
