@@ -66,7 +66,8 @@ pub trait RevenueStore {
     /// Settles a deal: credit, attempts, conversions (one per deal, stage and time, updated in
     /// place) and ledger entries, in one transaction. If the deal has a newer revision by now it
     /// stays unsettled, and what was written stands. Entries are only ever added. Settling from one
-    /// revision a second time is a `WrongCount`, so that nothing counts twice.
+    /// revision a second time is a `WrongCount`, so that nothing counts twice. A layer's attempt is
+    /// logged when its answer is another than its last one on this deal.
     async fn settle_deal(
         &self,
         tenant: &TenantId,

@@ -80,6 +80,8 @@ async fn write_attempts(
             json(&pairs, tx.doing())
         })
         .collect::<Result<Vec<_>, _>>()?;
+    // A deal without a credit is tried again for a week: what a layer said the last time is not
+    // said again.
     tx.run(
         sqlx::query(
             "insert into attribution_performance_log (tenant, deal_id, at, method, succeeded,
@@ -88,6 +90,15 @@ async fn write_attempts(
              from unnest($4::text[], $5::bigint[], $6::double precision[], $7::text[], $8::text[])
                  with ordinality
                  as new (method, succeeded, confidence, reason, runners_up_json, place)
+             where not exists (
+                 select 1 from attribution_performance_log as old
+                 where old.id = (
+                         select max(last.id) from attribution_performance_log as last
+                         where last.tenant = $1 and last.deal_id = $2
+                             and last.method = new.method)
+                     and old.succeeded = new.succeeded and old.confidence = new.confidence
+                     and old.reason = new.reason
+                     and old.runners_up_json = new.runners_up_json)
              order by place",
         )
         .bind(tenant.as_str())

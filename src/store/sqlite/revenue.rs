@@ -72,10 +72,19 @@ async fn write_attempts(
             .iter()
             .map(|(ad, confidence)| (ad.as_str(), *confidence))
             .collect();
+        // A deal without a credit is tried again for a week: what a layer said the last time is
+        // not said again.
         sqlx::query(
             "insert into attribution_performance_log (tenant, deal_id, at, method, succeeded,
                  confidence, reason, runners_up_json)
-             values ($1, $2, $3, $4, $5, $6, $7, $8)",
+             select $1, $2, $3, $4, $5, $6, $7, $8
+             where not exists (
+                 select 1 from attribution_performance_log
+                 where id = (
+                         select max(id) from attribution_performance_log
+                         where tenant = $1 and deal_id = $2 and method = $4)
+                     and succeeded = $5 and confidence = $6 and reason = $7
+                     and runners_up_json = $8)",
         )
         .bind(tenant.as_str())
         .bind(settled.deal.as_str())

@@ -278,6 +278,20 @@ async fn the_logs_can_only_be_added_to() {
     assert!(error.to_string().contains("UNIQUE"), "{error}");
 }
 
+#[tokio::test]
+async fn an_attempt_is_logged_when_its_answer_changed() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("roasd.db");
+    let db = try_open(&path).await.unwrap();
+    let log = async || {
+        sqlx::query_as(revenue::ATTEMPTS)
+            .fetch_all(&mut raw(&path).await)
+            .await
+            .unwrap()
+    };
+    revenue::an_attempt_is_logged_when_its_answer_changed(db, log).await;
+}
+
 /// Tables and views that reports rely on, by the names in the documentation.
 pub(super) const TABLES: &[&str] = &[
     "inbox",

@@ -117,6 +117,74 @@ pub(super) async fn a_deal_can_be_settled_again_when_its_retry_is_due(db: Db) {
     assert_eq!(ledger(&db, "a").await.len(), 1);
 }
 
+/// Deal, layer and confidence of every attempt that is in the log.
+pub(super) const ATTEMPTS: &str =
+    "select deal_id, method, confidence from attribution_performance_log order by id";
+
+/// No method of the store reads the log: `log` does, by [`ATTEMPTS`].
+pub(super) async fn an_attempt_is_logged_when_its_answer_changed(
+    db: Db,
+    log: impl AsyncFn() -> Vec<(String, String, f64)>,
+) {
+    record(&db, &[deal("a", "lead", 1), deal("b", "lead", 1)], 5).await;
+    let missed = |method, reason: &str| Attempt {
+        method,
+        succeeded: false,
+        confidence: 0.0,
+        reason: reason.to_owned(),
+        runners_up: Vec::new(),
+    };
+    let ids = || missed(Method::UrlParam, "no id");
+    let rivals = || Attempt {
+        confidence: 0.4,
+        runners_up: vec![(ad("2"), 0.3)],
+        ..missed(Method::Fingerprint, "two ads")
+    };
+    let row = |deal: &str, method: Method, confidence: f64| {
+        (deal.to_owned(), method.as_str().to_owned(), confidence)
+    };
+    let mut wanted = Vec::new();
+    let mut tries = 0;
+    let mut settle = async |id: &str, attempts: Vec<Attempt>, added: Vec<(String, String, f64)>| {
+        tries += 1;
+        let now = at(10 + tries);
+        let due = unsettled(&db, 10 + tries).await;
+        let (_, revision) = due.iter().find(|(deal, _)| deal == id).unwrap();
+        let write = SettledDeal {
+            attribution: None,
+            attempts,
+            retry_at: Some(now),
+            ..settled(id, *revision, Vec::new())
+        };
+        db.settle_deal(&acme(), &write, now).await.unwrap();
+        wanted.extend(added);
+        assert_eq!(log().await, wanted, "try {tries}");
+    };
+    let first = vec![
+        row("a", Method::UrlParam, 0.0),
+        row("a", Method::Fingerprint, 0.4),
+    ];
+    settle("a", vec![ids(), rivals()], first).await;
+    settle("a", vec![ids(), rivals()], Vec::new()).await;
+    // Another deal's answers are its own, though they are the same.
+    settle("b", vec![ids()], vec![row("b", Method::UrlParam, 0.0)]).await;
+    // One layer has something new to say, and then says again what it said before that.
+    let closer = Attempt {
+        runners_up: vec![(ad("3"), 0.3)],
+        ..rivals()
+    };
+    let again = || vec![row("a", Method::Fingerprint, 0.4)];
+    settle("a", vec![ids(), closer], again()).await;
+    settle("a", vec![ids(), rivals()], again()).await;
+    settle("a", vec![ids(), rivals()], Vec::new()).await;
+    let found = Attempt {
+        succeeded: true,
+        confidence: 1.0,
+        ..ids()
+    };
+    settle("a", vec![found], vec![row("a", Method::UrlParam, 1.0)]).await;
+}
+
 pub(super) async fn conversions_are_updated_in_place(db: Db) {
     let revision = fresh(&db, "a").await;
     settle(&db, &settled("a", revision, Vec::new()))

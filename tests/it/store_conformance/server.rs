@@ -60,6 +60,19 @@ async fn terminate(conn: &mut PgConnection) -> i64 {
 }
 
 #[tokio::test]
+async fn an_attempt_is_logged_when_its_answer_changed() {
+    let database = Database::migrated().await;
+    let db = store(&database, PostgresOptions::default()).await;
+    let log = async || {
+        sqlx::query_as(revenue::ATTEMPTS)
+            .fetch_all(&mut database.raw().await)
+            .await
+            .unwrap()
+    };
+    revenue::an_attempt_is_logged_when_its_answer_changed(db, log).await;
+}
+
+#[tokio::test]
 async fn what_was_acknowledged_outlives_the_process() {
     let database = Database::migrated().await;
     // A runtime that is torn down in the middle stands for a killed process: nothing is closed.
