@@ -13,6 +13,7 @@ use async_trait::async_trait;
 use super::context::{Context, chain, weather};
 use super::stage::{Broken, Progress, Stage, Work};
 use crate::domain::attribution::{self, Attribution, Candidates, Conversion, Placement, Verdict};
+use crate::domain::deal::Deal;
 use crate::domain::ids::AdId;
 use crate::domain::revenue;
 use crate::domain::stages;
@@ -34,7 +35,7 @@ const ATTEMPTS_MAX: i64 = 3;
 const DEALS: u32 = 200;
 /// How often the stage looks by itself: retries of unattributed deals fall due by time alone.
 const LOOK_EVERY: time::SignedDuration = time::minutes(15);
-/// How long an unattributed deal rests between two tries.
+/// How long an unattributed deal rests between two tries, at least; see [`rest`].
 const RETRY_EVERY: time::SignedDuration = time::hours(6);
 /// Visits compared at most per key; more share a value than could prove anything.
 const VISITS: u32 = 500;
@@ -249,7 +250,9 @@ impl AttributionWork {
         let retry_at = verdict
             .retry_until
             .filter(|_| attribution.is_none())
-            .map(|until| time::add(now, RETRY_EVERY).min(until));
+            .map(|until| {
+                time::add(now, rest(time::between(first_stage_at(&deal), now))).min(until)
+            });
         tracing::debug!(
             tenant.id = %tenant.id, deal.id = %deal.id,
             method = attribution.as_ref().map(|a| a.method.as_str()),
@@ -269,7 +272,7 @@ impl AttributionWork {
 
     async fn attribute(
         &self,
-        deal: &crate::domain::deal::Deal,
+        deal: &Deal,
         placements: BTreeMap<AdId, Placement>,
         now: Timestamp,
     ) -> Result<Verdict, StoreError> {
@@ -282,10 +285,9 @@ impl AttributionWork {
         for visit in &wanted.visit_ids {
             form_visits.extend(store.visit(id, visit).await?);
         }
-        let first = stages::full_history(deal).first().map(|change| change.at);
         let conversion = Conversion {
             deal: deal.id.clone(),
-            at: first.unwrap_or(deal.created_at),
+            at: first_stage_at(deal),
             contacts,
             form_visits,
         };
@@ -300,6 +302,12 @@ impl AttributionWork {
                 .visits_by(id, &key, opens, conversion.at, VISITS)
                 .await?;
             found.by_fbclid.extend(visits);
+        }
+        // Most conversions carry an id, and then no device is looked for: counting how common its
+        // values are costs more than all the rest.
+        let by_id = attribution::attribute(&conversion, &found, rules, now);
+        if by_id.attribution.is_some() {
+            return Ok(by_id);
         }
         if let Some(device) = attribution::device_lookups(&conversion, rules) {
             if let Some(look) = device.fingerprint {
@@ -333,6 +341,19 @@ impl AttributionWork {
         }
         Ok(attribution::attribute(&conversion, &found, rules, now))
     }
+}
+
+/// When a deal entered its first stage: what counts as the conversion, for every stage of it.
+fn first_stage_at(deal: &Deal) -> Timestamp {
+    let first = stages::full_history(deal).first().map(|change| change.at);
+    first.unwrap_or(deal.created_at)
+}
+
+/// How long a deal of this age rests until its next try. Late clicks and facts of the CRM arrive
+/// within hours or hardly at all, and most deals without a credit came from no ad: nine tries in a
+/// week find what twenty-eight would.
+fn rest(age: time::SignedDuration) -> time::SignedDuration {
+    RETRY_EVERY.max(age / 2)
 }
 
 /// Reads a delivery: the deals it names are wanted, what cannot be read is poison.
@@ -380,6 +401,17 @@ mod tests {
             clicked_at: None,
             reason: String::new(),
         })
+    }
+
+    #[test]
+    fn tries_are_close_at_first_and_few_in_a_week() {
+        let mut tries = Vec::new();
+        let mut age = time::SignedDuration::ZERO;
+        while age < time::days(7) {
+            tries.push(age.as_hours());
+            age += rest(age);
+        }
+        assert_eq!(tries, [0, 6, 12, 18, 27, 40, 60, 91, 136]);
     }
 
     #[test]
