@@ -17,8 +17,12 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 use super::context::Context;
 use super::tenant::TenantMsg;
 use crate::clock::{Clock, Hold};
-use crate::domain::time::Timestamp;
+use crate::domain::time::{self, SignedDuration, Timestamp};
 use crate::store::jobs::JobOutcome;
+
+/// Of a stage's successes that follow each other faster than this, the first is recorded: what is
+/// shown of a stage is at most this old.
+const RECORD_EVERY: SignedDuration = time::minutes(5);
 
 /// The stages of a tenant, in their order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -177,6 +181,25 @@ pub struct StageState {
     work: Box<dyn Work>,
     tenant: ActorRef<TenantMsg>,
     timer: tokio::task::JoinHandle<()>,
+    /// When a success was last recorded, if nothing else was since.
+    recorded: Option<Timestamp>,
+}
+
+impl StageState {
+    /// Whether a run is recorded. Idle looks are not worth a row each, but a sync that found nothing
+    /// is news; and one delivery makes every stage look within a second, so that of successes that
+    /// follow each other closely the first one tells.
+    fn is_worth_a_row(&self, progress: &Progress, ended: Timestamp) -> bool {
+        let is_told = || {
+            self.recorded
+                .is_some_and(|at| time::between(at, ended) < RECORD_EVERY)
+        };
+        match progress {
+            Progress::Degraded(_) => true,
+            Progress::Idle if self.work.stage() != Stage::Sync => false,
+            Progress::Idle | Progress::Advanced | Progress::NeedsSync => !is_told(),
+        }
+    }
 }
 
 impl Actor for StageActor {
@@ -202,6 +225,7 @@ impl Actor for StageActor {
             work,
             tenant,
             timer,
+            recorded: None,
         })
     }
 
@@ -230,16 +254,20 @@ impl Actor for StageActor {
                 "{stage} cannot go on now and will try again: {why}"
             );
         }
-        // Idle looks by the timer are not worth a row each.
-        if progress != Progress::Idle || stage == Stage::Sync {
+        if state.is_worth_a_row(&progress, ended) {
             let tenant = &state.context.tenant.id;
             let recorded = state
                 .context
                 .store
                 .record_job(tenant, stage.as_str(), started, ended, &outcome, detail)
                 .await;
-            if let Err(error) = recorded {
-                tracing::warn!(tenant.id = %tenant, stage = %stage, %error, "the run of {stage} was not recorded");
+            match recorded {
+                Ok(()) => {
+                    state.recorded = (outcome == JobOutcome::Succeeded).then_some(ended);
+                }
+                Err(error) => {
+                    tracing::warn!(tenant.id = %tenant, stage = %stage, %error, "the run of {stage} was not recorded");
+                }
             }
         }
         state.timer.abort();
