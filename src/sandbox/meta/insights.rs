@@ -103,8 +103,13 @@ type Key = (usize, Date, Date, u8);
 /// `GET …/insights`
 pub(super) fn read(context: &Context<'_>, top: Option<usize>) -> Result<Value, Error> {
     let query = query(context, top)?;
-    let rows = rows(context, top, &query)?;
-    paged(context, rows, 25)
+    let mut sums: Vec<(Key, Sum)> = sums(context, top, &query)?.into_iter().collect();
+    debug_assert!(context.state.market.moved_to() >= context.now);
+    // Rows exist only where something was delivered.
+    sums.retain(|(_, sum)| sum.impressions > 0 || sum.spend_milli > 0);
+    paged(context, sums, 25, |(key, sum)| {
+        Value::Object(row(context, &query, key, sum))
+    })
 }
 
 /// `POST …/insights`: orders a report.
@@ -289,36 +294,6 @@ fn settled(market: &Market, draw: Draw, ad: usize, day: Date, now: Timestamp) ->
     1.0 - short * (1.0 - (age / 3.0).min(1.0))
 }
 
-fn rows(context: &Context<'_>, top: Option<usize>, query: &Query) -> Result<Vec<Value>, Error> {
-    let market = &context.state.market;
-    let sums = sums(context, top, query)?;
-    let mut out = Vec::with_capacity(sums.len());
-    for ((node, since, until, hour), sum) in sums {
-        // Rows exist only where something was delivered.
-        if sum.impressions == 0 && sum.spend_milli == 0 {
-            continue;
-        }
-        let all = row(context, query, node, sum);
-        let mut fields = Map::new();
-        for name in &query.fields {
-            if let Some(value) = all.get(name) {
-                fields.insert(name.clone(), value.clone());
-            }
-        }
-        fields.insert("date_start".into(), json!(since.to_string()));
-        fields.insert("date_stop".into(), json!(until.to_string()));
-        if query.is_hourly {
-            fields.insert(
-                HOURLY.into(),
-                json!(format!("{hour:02}:00:00 - {hour:02}:59:59")),
-            );
-        }
-        out.push(Value::Object(fields));
-    }
-    debug_assert!(market.moved_to() >= context.now);
-    Ok(out)
-}
-
 fn sums(
     context: &Context<'_>,
     top: Option<usize>,
@@ -440,18 +415,35 @@ fn main_units(milli: u64, offset: i64) -> String {
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
-fn row(context: &Context<'_>, query: &Query, node: usize, sum: Sum) -> Map<String, Value> {
+/// A row under construction: only what was asked for is worked out, since a report has thousands.
+struct Row<'a> {
+    wanted: &'a [String],
+    fields: Map<String, Value>,
+}
+
+impl Row<'_> {
+    fn put(&mut self, name: &str, value: impl FnOnce() -> Value) {
+        if self.wanted.iter().any(|wanted| wanted == name) {
+            self.fields.insert(name.to_owned(), value());
+        }
+    }
+}
+
+fn row(
+    context: &Context<'_>,
+    query: &Query,
+    (node, since, until, hour): Key,
+    sum: Sum,
+) -> Map<String, Value> {
     let market = &context.state.market;
-    let mut all = Map::new();
-    let mut put = |name: &str, value: Value| {
-        all.insert(name.to_owned(), value);
+    let mut row = Row {
+        wanted: &query.fields,
+        fields: Map::new(),
     };
-    put("account_id", json!(context.tenant.spec.ad_account.digits()));
-    put(
-        "account_name",
-        json!(format!("{} ads", context.tenant.spec.tenant)),
-    );
-    put("account_currency", json!(market.currency.code()));
+    let spec = &context.tenant.spec;
+    row.put("account_id", || json!(spec.ad_account.digits()));
+    row.put("account_name", || json!(format!("{} ads", spec.tenant)));
+    row.put("account_currency", || json!(market.currency.code()));
     if !query.is_account {
         let mut at = Some(node);
         while let Some(own) = at.and_then(|i| market.nodes.get(i)) {
@@ -460,56 +452,88 @@ fn row(context: &Context<'_>, query: &Query, node: usize, sum: Sum) -> Map<Strin
                 Level::AdSet => ("adset_id", "adset_name"),
                 Level::Ad => ("ad_id", "ad_name"),
             };
-            put(id, json!(own.id));
-            put(name, json!(own.name));
+            row.put(id, || json!(own.id));
+            row.put(name, || json!(own.name));
             at = own.parent;
         }
-        put("objective", json!(market.business.objective().0));
-        put("buying_type", json!("AUCTION"));
+        row.put("objective", || json!(market.business.objective().0));
+        row.put("buying_type", || json!("AUCTION"));
         if query.level != Level::Campaign {
-            put("optimization_goal", json!(market.business.objective().1));
-            put("attribution_setting", json!("7d_click_1d_view"));
+            row.put("optimization_goal", || json!(market.business.objective().1));
+            row.put("attribution_setting", || json!("7d_click_1d_view"));
         }
     }
     let spend = main_units(sum.spend_milli, market.currency.offset());
     let main = sum.spend_milli as f64 / 1_000.0 / market.currency.offset() as f64;
     // Values are strings, and missing when zero.
     if spend != "0" {
-        put("spend", json!(spend));
+        row.put("spend", || json!(spend));
     }
     if sum.impressions > 0 {
         let shown = sum.impressions as f64;
-        put("impressions", json!(sum.impressions.to_string()));
-        put("cpm", json!(format!("{:.6}", main * 1_000.0 / shown)));
+        row.put("impressions", || json!(sum.impressions.to_string()));
+        row.put("cpm", || json!(format!("{:.6}", main * 1_000.0 / shown)));
         let reach = ((shown * 0.82) as u64).max(1);
-        put("reach", json!(reach.to_string()));
-        put("frequency", json!(format!("{:.6}", shown / reach as f64)));
+        row.put("reach", || json!(reach.to_string()));
+        row.put("frequency", || {
+            json!(format!("{:.6}", shown / reach as f64))
+        });
     }
     if sum.clicks > 0 {
         let clicks = sum.clicks.to_string();
-        put("clicks", json!(clicks));
-        put("inline_link_clicks", json!(clicks));
-        put("unique_clicks", json!(clicks));
-        put(
+        row.put("clicks", || json!(clicks));
+        row.put("inline_link_clicks", || json!(clicks));
+        row.put("unique_clicks", || json!(clicks));
+        row.put(
             "outbound_clicks",
-            json!([{"action_type": "outbound_click", "value": clicks}]),
+            || json!([{"action_type": "outbound_click", "value": clicks}]),
         );
-        put("cpc", json!(format!("{:.6}", main / sum.clicks as f64)));
+        row.put("cpc", || json!(format!("{:.6}", main / sum.clicks as f64)));
         if sum.impressions > 0 {
             let ctr = sum.clicks as f64 * 100.0 / sum.impressions as f64;
-            put("ctr", json!(format!("{ctr:.6}")));
+            row.put("ctr", || json!(format!("{ctr:.6}")));
         }
     }
-    actions(market, query, sum, &mut put);
-    put(
-        "updated_time",
-        json!(time::day_of(context.now, &market.zone).to_string()),
-    );
-    all
+    let kinds: &[&str] = if market.business.has_campaign_budgets() {
+        &[
+            "purchase",
+            "omni_purchase",
+            "offsite_conversion.fb_pixel_purchase",
+        ]
+    } else {
+        &["lead", "offsite_conversion.fb_pixel_lead"]
+    };
+    // Even a click is an action, so that a row without any has no list.
+    if sum.clicks > 0 || (sum.leads > 0 && !query.is_hourly) {
+        row.put("actions", || actions(kinds, query, sum));
+    }
+    if sum.value_minor > 0 && !query.is_hourly {
+        row.put("action_values", || {
+            let milli = sum.value_minor.unsigned_abs() * 1_000;
+            let value = main_units(milli, market.currency.offset());
+            kinds
+                .iter()
+                .map(|kind| json!({"action_type": kind, "value": value, "7d_click": value}))
+                .collect()
+        });
+    }
+    row.put("updated_time", || {
+        json!(time::day_of(context.now, &market.zone).to_string())
+    });
+    let mut fields = row.fields;
+    fields.insert("date_start".into(), json!(since.to_string()));
+    fields.insert("date_stop".into(), json!(until.to_string()));
+    if query.is_hourly {
+        fields.insert(
+            HOURLY.into(),
+            json!(format!("{hour:02}:00:00 - {hour:02}:59:59")),
+        );
+    }
+    fields
 }
 
 /// Nested and overlapping types; none that happen off Meta when asked by hour.
-fn actions(market: &Market, query: &Query, sum: Sum, put: &mut impl FnMut(&str, Value)) {
+fn actions(kinds: &[&str], query: &Query, sum: Sum) -> Value {
     let mut list = Vec::new();
     let mut add = |kind: &str, n: u64, windows: bool| {
         if n > 0 {
@@ -524,33 +548,11 @@ fn actions(market: &Market, query: &Query, sum: Sum, put: &mut impl FnMut(&str, 
     add("link_click", sum.clicks, false);
     if !query.is_hourly {
         add("landing_page_view", sum.clicks * 9 / 10, false);
-        let kinds: &[&str] = if market.business.has_campaign_budgets() {
-            &[
-                "purchase",
-                "omni_purchase",
-                "offsite_conversion.fb_pixel_purchase",
-            ]
-        } else {
-            &["lead", "offsite_conversion.fb_pixel_lead"]
-        };
         for kind in kinds {
             add(kind, sum.leads, true);
         }
-        if sum.value_minor > 0 {
-            let value = main_units(
-                sum.value_minor.unsigned_abs() * 1_000,
-                market.currency.offset(),
-            );
-            let rows: Vec<Value> = kinds
-                .iter()
-                .map(|kind| json!({"action_type": kind, "value": value, "7d_click": value}))
-                .collect();
-            put("action_values", json!(rows));
-        }
     }
-    if !list.is_empty() {
-        put("actions", json!(list));
-    }
+    json!(list)
 }
 
 #[cfg(test)]

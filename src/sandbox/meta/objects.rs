@@ -191,7 +191,7 @@ pub(super) fn account(context: &Context<'_>) -> Result<Value, Error> {
 pub(super) fn my_accounts(context: &Context<'_>) -> Result<Value, Error> {
     context.need(&["ads_read", "ads_management", "business_management"])?;
     let row = select(&account_map(context), ACCOUNT, &fields(context, "id")?)?;
-    paged(context, vec![row], 25)
+    paged(context, vec![row], 25, |row| row)
 }
 
 fn account_map(context: &Context<'_>) -> Map<String, Value> {
@@ -485,7 +485,7 @@ pub(super) fn edge(context: &Context<'_>, edge: &str, top: Option<usize>) -> Res
             rows.push(render(context, i, &wanted)?);
         }
     }
-    paged(context, rows, 25)
+    paged(context, rows, 25, |row| row)
 }
 
 const fn name_of(level: Level) -> &'static str {
@@ -531,7 +531,7 @@ pub(super) fn activities(context: &Context<'_>, top: Option<usize>) -> Result<Va
         all.remove("id");
         rows.push(select(&all, ACTIVITY, &wanted)?);
     }
-    paged(context, rows, 25)
+    paged(context, rows, 25, |row| row)
 }
 
 fn activity_map(context: &Context<'_>, activity: &Activity, node: &Node) -> Map<String, Value> {
@@ -563,11 +563,13 @@ fn cursor(at: usize) -> String {
     STANDARD.encode(format!("sandbox:{at}"))
 }
 
-/// One page of `rows` with cursors; `next` contains the token, as it does at Meta.
-pub(super) fn paged(
+/// One page of `rows` with cursors; `next` contains the token, as it does at Meta. Only the rows of
+/// the page are made by `show`.
+pub(super) fn paged<T>(
     context: &Context<'_>,
-    rows: Vec<Value>,
+    rows: Vec<T>,
     default_limit: usize,
+    show: impl FnMut(T) -> Value,
 ) -> Result<Value, Error> {
     let limit = match context.call.param("limit") {
         None => default_limit,
@@ -588,7 +590,7 @@ pub(super) fn paged(
             .ok_or_else(|| Error::bad("Invalid cursor"))?,
     };
     let total = rows.len();
-    let page: Vec<Value> = rows.into_iter().skip(from).take(limit).collect();
+    let page: Vec<Value> = rows.into_iter().skip(from).take(limit).map(show).collect();
     let to = from + page.len();
     let mut paging = Map::new();
     if !page.is_empty() {
