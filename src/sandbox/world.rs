@@ -14,6 +14,7 @@ use super::draw::Draw;
 use super::faults::{Faults, HumanEdit};
 use super::journal::{Entry, Journal};
 use super::market::{Applied, Event, Field, Market, MarketPlan, Write};
+use super::origins::Origins;
 use super::{SandboxConfig, SandboxError, TenantSpec, Totals, hubspot, meta};
 
 /// Everything.
@@ -227,6 +228,12 @@ impl World {
         let tenant = self.tenant(tenant)?;
         let (state, now) = self.at_now(tenant);
         Some(state.market.totals(until.min(now)))
+    }
+
+    pub(super) fn origins(&self, tenant: &TenantId, until: Timestamp) -> Option<Origins> {
+        let tenant = self.tenant(tenant)?;
+        let (state, now) = self.at_now(tenant);
+        Some(state.market.origins(until.min(now)))
     }
 
     pub(super) fn baseline(&self, tenant: &TenantId, until: Timestamp) -> Option<Totals> {

@@ -1,9 +1,10 @@
 //! What really happened, for judging whoever spends the money.
 
+use crate::domain::ids::{AdId, DealId};
 use crate::domain::money::Money;
 use crate::domain::time::{self, Timestamp};
 
-use super::super::Totals;
+use super::super::{Origins, Totals};
 use super::Market;
 
 impl Market {
@@ -60,6 +61,20 @@ impl Market {
             revenue_final: money(last),
             revenue_expected: money(expected.round() as i64),
         }
+    }
+
+    /// Which ad won each deal that is in the CRM by `until`.
+    pub(in crate::sandbox) fn origins(&self, until: Timestamp) -> Origins {
+        let of = |deal: &super::Deal| {
+            let ad = deal.click.and_then(|(ad, _)| {
+                let node = self.nodes.get(self.ads.get(ad)?.node)?;
+                AdId::new(&node.id).ok()
+            });
+            Some((DealId::new(deal.id.to_string()).ok()?, ad))
+        };
+        let known = self.deals.values();
+        let known = known.filter(|deal| !deal.is_backlog && deal.created <= until);
+        Origins(known.filter_map(of).collect())
     }
 
     /// The amount of a deal that stands won at `at`, in minor units.
