@@ -50,18 +50,20 @@ const fn stage(
     }
 }
 
+// What stages are worth is what their owners believe, not what is true: an appointment 15 % of a
+// sale (it becomes one in about a quarter of cases), a visit 60 %.
 const GYM: &[StageSpec] = &[
     stage("lead", "lead", "Lead", 0, "0.02", false),
     stage(
         "appointment_scheduled",
         "appointment_scheduled",
         "Appointment scheduled",
-        225_000,
+        75_000,
         "0.15",
         false,
     ),
-    stage("show_up", "show_up", "Showed up", 900_000, "0.6", false),
-    stage("closed_won", "closed_won", "Member", 1_500_000, "1.0", true),
+    stage("show_up", "show_up", "Showed up", 300_000, "0.6", false),
+    stage("closed_won", "closed_won", "Member", 500_000, "1.0", true),
     stage("closed_lost", "closed_lost", "Lost", 0, "0.0", true),
 ];
 
@@ -72,7 +74,7 @@ const CLINIC: &[StageSpec] = &[
         "appointment_scheduled",
         "148270002",
         "Termin vereinbart",
-        180_000,
+        60_000,
         "0.15",
         false,
     ),
@@ -80,7 +82,7 @@ const CLINIC: &[StageSpec] = &[
         "show_up",
         "148270003",
         "Beratung gehalten",
-        720_000,
+        240_000,
         "0.6",
         false,
     ),
@@ -88,7 +90,7 @@ const CLINIC: &[StageSpec] = &[
         "closed_won",
         "148270004",
         "Behandlung gebucht",
-        1_200_000,
+        400_000,
         "1.0",
         true,
     ),
@@ -96,9 +98,22 @@ const CLINIC: &[StageSpec] = &[
 ];
 
 const SHOP: &[StageSpec] = &[
-    stage("purchase", "purchase", "Purchase", 6_000, "1.0", true),
+    stage("purchase", "purchase", "Purchase", 12_000, "1.0", true),
     stage("closed_lost", "refunded", "Refunded", 0, "0.0", true),
 ];
+
+/// Who sees an account's ads: what they hold in their hands and how they are online.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Audience {
+    /// Share of phones that are iPhones.
+    pub iphones: f64,
+    /// Share of visitors who consent to being recognised.
+    pub consents: f64,
+    /// Share of homes whose line gets a new address every night.
+    pub nightly: f64,
+    /// The language, as user agents name it.
+    pub language: &'static str,
+}
 
 /// How a lead goes through the funnel on average; ads bend it by their quality.
 #[derive(Debug, Clone, Copy)]
@@ -114,6 +129,14 @@ pub(super) struct Funnel {
     pub amount_spread: f64,
 }
 
+/// What comes without any ad.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Organic {
+    pub deals_per_day: f64,
+    /// People who open a page and leave nothing.
+    pub looks_per_day: f64,
+}
+
 /// How an account's auctions go on average.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Auction {
@@ -126,8 +149,6 @@ pub(super) struct Auction {
     /// Spread (standard deviation of the logarithm) between ad sets and between ads.
     pub set_spread: f64,
     pub ad_spread: f64,
-    /// Half-saturation in multiples of the budget that the ad set begins with.
-    pub saturation: f64,
     /// Impressions after which an ad has lost about two thirds of what fatigue can take.
     pub fatigue_impressions: f64,
 }
@@ -187,7 +208,7 @@ const GYM_THEMES: &[Theme] = &[
         "Win a FREE year of gym!",
         "Tap to enter the giveaway. One lucky winner trains free for a whole year. Takes ten seconds, tag a friend!",
         0.95,
-        -1.60,
+        -2.20,
     ),
     theme(
         "community",
@@ -225,7 +246,7 @@ const CLINIC_THEMES: &[Theme] = &[
         "Gratis Beratung gewinnen!",
         "Jetzt mitmachen und gewinnen! Nur heute: eine kostenlose Beratung für alle, die schnell klicken.",
         0.90,
-        -1.50,
+        -2.00,
     ),
 ];
 
@@ -256,7 +277,7 @@ const SHOP_THEMES: &[Theme] = &[
         "You won't believe these prices",
         "Everyone is talking about this. Tap before it is gone!",
         0.85,
-        -1.20,
+        -1.70,
     ),
 ];
 
@@ -264,6 +285,9 @@ const SHOP_THEMES: &[Theme] = &[
 #[derive(Debug, Clone, Copy)]
 pub(super) struct SetPlan {
     pub name: &'static str,
+    /// At how many times the budget it begins with its audience is half used up: a broad one has
+    /// more to give than the few who were on the site already.
+    pub depth: f64,
     /// Index into the themes, one for each ad.
     pub themes: &'static [usize],
 }
@@ -277,27 +301,32 @@ pub(super) struct CampaignPlan {
     pub sets: &'static [SetPlan],
 }
 
-const fn set(name: &'static str, themes: &'static [usize]) -> SetPlan {
-    SetPlan { name, themes }
+const fn set(name: &'static str, depth: f64, themes: &'static [usize]) -> SetPlan {
+    SetPlan {
+        name,
+        depth,
+        themes,
+    }
 }
 
+// Budgets are such as a small business with an agency spends: about 1,000 a day.
 const GYM_PLAN: &[CampaignPlan] = &[
     CampaignPlan {
         name: "Membership leads",
-        daily_budget_minor: 8_000,
+        daily_budget_minor: 20_000,
         sets: &[
-            set("Women 35-54, 5 miles", &[0, 1, 3]),
-            set("Men 25-44, 5 miles", &[2, 4]),
-            set("Lookalike of members", &[0, 2, 3]),
+            set("Women 35-54, 5 miles", 2.0, &[0, 1, 3]),
+            set("Men 25-44, 5 miles", 2.0, &[2, 4]),
+            set("Lookalike of members", 1.8, &[0, 2, 3]),
         ],
     },
     CampaignPlan {
         name: "Personal training leads",
-        daily_budget_minor: 8_000,
+        daily_budget_minor: 20_000,
         sets: &[
-            set("Over 50, 10 miles", &[1, 0]),
-            set("Broad", &[3, 4, 2]),
-            set("Visitors of the site", &[0, 4]),
+            set("Over 50, 10 miles", 1.6, &[1, 0]),
+            set("Broad", 3.0, &[3, 4, 2]),
+            set("Visitors of the site", 1.0, &[0, 4]),
         ],
     },
 ];
@@ -305,36 +334,39 @@ const GYM_PLAN: &[CampaignPlan] = &[
 const CLINIC_PLAN: &[CampaignPlan] = &[
     CampaignPlan {
         name: "Beratung Berlin",
-        daily_budget_minor: 9_000,
+        daily_budget_minor: 22_000,
         sets: &[
-            set("Frauen 30-55", &[0, 1, 3]),
-            set("Männer 35-60", &[2, 0]),
-            set("Ähnliche Zielgruppe", &[1, 3, 2]),
+            set("Frauen 30-55", 2.0, &[0, 1, 3]),
+            set("Männer 35-60", 1.8, &[2, 0]),
+            set("Ähnliche Zielgruppe", 1.8, &[1, 3, 2]),
         ],
     },
     CampaignPlan {
         name: "Raten",
-        daily_budget_minor: 9_000,
-        sets: &[set("Breit", &[1, 2, 3]), set("Besucher der Seite", &[0, 1])],
+        daily_budget_minor: 22_000,
+        sets: &[
+            set("Breit", 3.0, &[1, 2, 3]),
+            set("Besucher der Seite", 1.0, &[0, 1]),
+        ],
     },
 ];
 
 const SHOP_PLAN: &[CampaignPlan] = &[
     CampaignPlan {
         name: "Boots prospecting",
-        daily_budget_minor: 18_000,
+        daily_budget_minor: 45_000,
         sets: &[
-            set("Walkers", &[0, 1, 3]),
-            set("Commuters", &[2, 0]),
-            set("Broad", &[3, 2, 1]),
+            set("Walkers", 2.0, &[0, 1, 3]),
+            set("Commuters", 2.0, &[2, 0]),
+            set("Broad", 3.0, &[3, 2, 1]),
         ],
     },
     CampaignPlan {
         name: "Boots gifts",
-        daily_budget_minor: 18_000,
+        daily_budget_minor: 45_000,
         sets: &[
-            set("Gift season", &[2, 3]),
-            set("Lookalike of buyers", &[0, 1]),
+            set("Gift season", 2.0, &[2, 3]),
+            set("Lookalike of buyers", 1.8, &[0, 1]),
         ],
     },
 ];
@@ -443,60 +475,110 @@ impl Business {
         }
     }
 
+    /// Shares of iPhones are those of the three countries. Where a visitor has to say yes first
+    /// (Germany), fewer do than where silence is one (New York). Some German lines still get a new
+    /// address every night.
+    pub(super) const fn audience(self) -> Audience {
+        match self {
+            Self::Gym => Audience {
+                iphones: 0.57,
+                consents: 0.92,
+                nightly: 0.02,
+                language: "en_US",
+            },
+            Self::Shop => Audience {
+                iphones: 0.51,
+                consents: 0.80,
+                nightly: 0.05,
+                language: "en_GB",
+            },
+            Self::Clinic => Audience {
+                iphones: 0.40,
+                consents: 0.68,
+                nightly: 0.25,
+                language: "de_DE",
+            },
+        }
+    }
+
+    /// A year with a trainer costs about what two sessions a week do, a treatment as much as a few
+    /// implants or a course of laser sessions, a pair of welted boots what such boots cost. About
+    /// one lead in seventeen buys, which is usual where people first come to see and then sign. All
+    /// of it together with [`Self::auction`] makes a euro spent bring back between one and three:
+    /// some ads carry the others, and who runs the account has something to decide.
     pub(super) const fn funnel(self) -> Funnel {
         match self {
             Self::Gym => Funnel {
                 steps: &[0.22, 0.45, 0.60],
                 days: &[1.5, 2.0, 2.5],
                 lost_days: 4.0,
-                amount_minor: 1_500_000.0,
+                amount_minor: 500_000.0,
                 amount_spread: 0.2,
             },
             Self::Clinic => Funnel {
                 steps: &[0.25, 0.45, 0.55],
                 days: &[2.0, 3.0, 4.0],
                 lost_days: 6.0,
-                amount_minor: 1_200_000.0,
+                amount_minor: 400_000.0,
                 amount_spread: 0.3,
             },
             Self::Shop => Funnel {
                 steps: &[],
                 days: &[],
                 lost_days: 6.0,
-                amount_minor: 6_000.0,
+                amount_minor: 12_000.0,
                 amount_spread: 0.4,
             },
         }
     }
 
+    pub(super) const fn organic(self) -> Organic {
+        match self {
+            Self::Gym => Organic {
+                deals_per_day: 1.8,
+                looks_per_day: 90.0,
+            },
+            Self::Clinic => Organic {
+                deals_per_day: 1.6,
+                looks_per_day: 70.0,
+            },
+            Self::Shop => Organic {
+                deals_per_day: 5.0,
+                looks_per_day: 260.0,
+            },
+        }
+    }
+
+    /// New York and Berlin are dear: a click is four and three in the account's money, and a lead
+    /// that asks to be called more than a hundred, so that budgets of the plans bring about seven
+    /// leads a day. A shop's click costs well over a pound, and one in 65 orders. Ad sets and
+    /// ads differ by a factor of two either way, which leaves clear losers beside clear winners. An
+    /// ad is tired after a few months at its share of such a budget.
     pub(super) const fn auction(self) -> Auction {
         match self {
             Self::Gym => Auction {
                 cpm_minor: 2_600.0,
-                ctr: 0.008,
-                cvr: 0.022,
+                ctr: 0.006,
+                cvr: 0.018,
                 set_spread: 0.55,
                 ad_spread: 0.45,
-                saturation: 2.5,
-                fatigue_impressions: 90_000.0,
+                fatigue_impressions: 200_000.0,
             },
             Self::Clinic => Auction {
                 cpm_minor: 2_400.0,
-                ctr: 0.008,
-                cvr: 0.020,
+                ctr: 0.007,
+                cvr: 0.019,
                 set_spread: 0.55,
                 ad_spread: 0.45,
-                saturation: 2.5,
-                fatigue_impressions: 90_000.0,
+                fatigue_impressions: 200_000.0,
             },
             Self::Shop => Auction {
-                cpm_minor: 1_000.0,
-                ctr: 0.010,
-                cvr: 0.026,
+                cpm_minor: 1_100.0,
+                ctr: 0.008,
+                cvr: 0.0155,
                 set_spread: 0.45,
                 ad_spread: 0.40,
-                saturation: 2.5,
-                fatigue_impressions: 400_000.0,
+                fatigue_impressions: 800_000.0,
             },
         }
     }
@@ -519,15 +601,24 @@ pub(super) struct Hidden {
 
 impl Hidden {
     /// The truth about an ad of `theme` in an ad set whose audience sells by `set_log`.
-    pub(super) fn draw(auction: &Auction, theme: &Theme, set_log: f64, draw: Draw) -> Self {
+    pub(super) fn draw(
+        auction: &Auction,
+        funnel: &Funnel,
+        theme: &Theme,
+        set_log: f64,
+        draw: Draw,
+    ) -> Self {
         let own = draw.named("quality").normal() * auction.ad_spread;
         let looks = draw.named("looks").normal() * 0.25;
-        // Audience and text weigh on how many of the clicks ask, and again on who they are.
+        // Audience and text weigh a little on how many of the clicks ask, and much on who asks: that
+        // is why cheap leads can be dear. Who orders in a shop has paid, so there all of it shows
+        // in the orders.
         let worth = set_log + theme.sells + own;
+        let asks = if funnel.steps.is_empty() { 1.0 } else { 0.2 };
         Self {
             ctr: auction.ctr * libm::exp(theme.draws + looks),
-            cvr: (auction.cvr * libm::exp(0.35 * worth)).clamp(0.001, 0.3),
-            quality: libm::exp(0.65 * worth),
+            cvr: (auction.cvr * libm::exp(asks * worth)).clamp(0.000_5, 0.3),
+            quality: libm::exp((1.0 - asks) * worth),
             swing: 0.1 + 0.15 * draw.named("swing").unit(),
             period_days: 18.0 + 30.0 * draw.named("period").unit(),
             phase: draw.named("phase").unit(),

@@ -211,11 +211,10 @@ impl Courier {
     }
 
     async fn visit(&self, name: &str, visit: &Visit) {
-        let Some(tenant) = self.tenant() else { return };
-        let zone = tenant.spec.business.zone();
+        let device = &visit.device;
+        let zone = device.time_zone;
         let offset =
             time::TimeZone::get(zone).map_or(0, |zone| zone.to_offset(visit.at).seconds() / 60);
-        let device = &visit.device;
         let body = json!({
             "visit_id": visit.id,
             "url": visit.url,

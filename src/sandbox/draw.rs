@@ -100,6 +100,27 @@ impl Draw {
     pub(super) fn pick<T>(self, items: &[T]) -> Option<&T> {
         items.get(self.below(items.len() as u64) as usize)
     }
+
+    /// One of `items`, each as often as its weight says; `None` of none.
+    pub(super) fn weighed<T>(self, items: &[(u32, T)]) -> Option<&T> {
+        let total: u64 = items.iter().map(|(weight, _)| u64::from(*weight)).sum();
+        let mut left = self.below(total);
+        for (weight, item) in items {
+            match left.checked_sub(u64::from(*weight)) {
+                Some(rest) => left = rest,
+                None => return Some(item),
+            }
+        }
+        None
+    }
+
+    /// A place in a ranking of `n`: the k-th comes about 1/k as often as the first (Zipf's law, by
+    /// inversion), which is how models of phones are spread.
+    pub(super) fn rank(self, n: u64) -> u64 {
+        let span = libm::log(n.max(1) as f64 + 1.0);
+        let place = libm::exp(self.unit() * span) as u64;
+        place.clamp(1, n.max(1)) - 1
+    }
 }
 
 #[cfg(test)]
@@ -129,6 +150,21 @@ mod tests {
             0.5,
         );
         check("whole", mean(&|d| d.whole(2.25) as f64), 2.25, 0.02);
+        let third = |d: Draw| f64::from(*d.weighed(&[(1, 0_u8), (2, 1)]).unwrap());
+        check("weighed", mean(&third), 2.0 / 3.0, 0.02);
+        // ln 2 / ln 1001 and ln 3/2 / ln 1001.
+        let is = |d: Draw, k| f64::from(u8::from(d.rank(1_000) == k));
+        check("first rank", mean(&|d| is(d, 0)), 0.1003, 0.01);
+        check("second rank", mean(&|d| is(d, 1)), 0.0587, 0.01);
+    }
+
+    #[test]
+    fn nothing_is_picked_of_nothing() {
+        let draw = Draw::seeded(1);
+        assert_eq!(draw.pick::<u8>(&[]), None);
+        assert_eq!(draw.weighed::<u8>(&[]), None);
+        assert_eq!(draw.weighed(&[(0, 1_u8)]), None);
+        assert_eq!(draw.rank(0), 0);
     }
 
     #[test]

@@ -80,7 +80,7 @@ async fn explained(world: &World, decision: &DecisionId) -> Value {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_conversion_moves_a_budget_and_the_log_tells_it_backwards() {
-    let world = World::new(7).await;
+    let world = World::new(8).await;
     let gym = tenant("gym");
     let store = world.store();
 

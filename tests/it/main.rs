@@ -4,6 +4,7 @@
 #![cfg(test)]
 
 mod advise;
+mod attribution_truth;
 mod check_online;
 mod cli_store;
 mod config;

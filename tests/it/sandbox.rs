@@ -256,7 +256,7 @@ async fn a_resumed_world_is_the_one_that_never_stopped() {
         let base = sink(seen.clone(), |_| false).await;
         lab.sandbox.start_deliveries(to(base)).unwrap();
         lab.clock.advance(time::hours(20)).await;
-        let form = [("daily_budget", "9500")];
+        let form = [("daily_budget", "21500")];
         let (status, body) = lab.meta("gym", &set, Some(&form)).await.unwrap();
         assert_eq!(status, 200, "{body}");
         lab.clock.advance(time::days(4)).await;
@@ -274,7 +274,7 @@ async fn a_resumed_world_is_the_one_that_never_stopped() {
     let set = lab.ad_sets("gym").await[0].clone();
     lab.sandbox.start_deliveries(to(base.clone())).unwrap();
     lab.clock.advance(time::hours(20)).await;
-    let form = [("daily_budget", "9500")];
+    let form = [("daily_budget", "21500")];
     lab.meta("gym", &set, Some(&form)).await.unwrap();
     lab.clock.advance(time::hours(31)).await;
     lab.sandbox.stop().await;
@@ -293,7 +293,7 @@ async fn a_resumed_world_is_the_one_that_never_stopped() {
     assert_eq!((truth, events(&seen, "gym")), whole);
     let writes = Journal::accepted_writes(&path).unwrap();
     assert_eq!(writes.len(), 1);
-    assert_eq!(writes[0].new, "9500");
+    assert_eq!(writes[0].new, "21500");
 }
 
 #[tokio::test]

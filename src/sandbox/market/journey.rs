@@ -160,11 +160,9 @@ const LAST: &[&str] = &[
 
 impl Market {
     /// A click that becomes a lead; the amount that Meta's pixel sees, in minor units.
-    #[expect(clippy::too_many_arguments, reason = "what a click is, once")]
     pub(super) fn lead(
         &mut self,
         ad: usize,
-        set: usize,
         tick: i64,
         n: u64,
         click: Draw,
@@ -173,7 +171,7 @@ impl Market {
     ) -> i64 {
         let slot = tick.unsigned_abs() * 1_000 + ad as u64 * 40 + n.min(39);
         let id = 20_000_000_000 + slot;
-        let trail = self.trail(ad, set, click, clicked);
+        let trail = self.trail(ad, click, clicked);
         let created = trail.created;
         let course = course(self.business, quality, created, click.named("course"));
         let value = if self.business.funnel().steps.is_empty() {
@@ -196,17 +194,23 @@ impl Market {
         value
     }
 
-    /// Deals that no ad had a part in.
+    /// Visitors and deals that no ad had a part in.
     pub(super) fn organic(&mut self, tick: i64, at: Timestamp) {
-        let per_day = match self.business {
-            Business::Gym => 0.8,
-            Business::Clinic => 0.7,
-            Business::Shop => 1.0,
-        };
+        let organic = self.business.organic();
         let draw = self.draw.named("organic").of(tick.unsigned_abs());
-        for k in 0..draw.poisson(per_day / 144.0).min(30) {
+        let when = |person: Draw| {
+            let millis = person.named("at").below(600_000) as i64;
+            time::add(at, time::millis(millis))
+        };
+        let lookers = draw.named("lookers");
+        let looks = organic.looks_per_day * self.sample / 144.0;
+        for k in 0..lookers.poisson(looks) {
+            let person = lookers.of(k);
+            self.organic_look(person, when(person));
+        }
+        for k in 0..draw.poisson(organic.deals_per_day / 144.0).min(30) {
             let person = draw.of(k);
-            let visited = time::add(at, time::millis(person.named("at").below(600_000) as i64));
+            let visited = when(person);
             let id = 20_000_000_000 + tick.unsigned_abs() * 1_000 + 960 + k;
             let (created, properties, visit) = self.organic_trail(person, visited);
             if let Some(visit) = visit {

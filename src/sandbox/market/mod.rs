@@ -6,7 +6,7 @@
 //! day), so that however often the market is asked to move, it arrives at the same place, and a
 //! market that was edited meets the same luck as one that was not.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use crate::domain::money::Currency;
 use crate::domain::time::{self, SignedDuration, TimeZone, Timestamp};
@@ -16,6 +16,7 @@ use super::draw::Draw;
 use super::faults::HumanEdit;
 
 mod account;
+mod device;
 mod journey;
 mod truth;
 mod visitor;
@@ -57,7 +58,6 @@ pub(super) enum Event {
 #[derive(Debug, Clone)]
 struct AdState {
     node: usize,
-    set: usize,
     hidden: Hidden,
     /// Meta's own liking for the ad.
     favour: f64,
@@ -71,8 +71,10 @@ struct AdState {
 #[derive(Debug, Clone)]
 struct SetState {
     ads: Vec<usize>,
-    /// The budget its audience was sized for, in minor units.
+    /// The budget it begins with, in minor units; prices there are the account's usual ones.
     reference_minor: f64,
+    /// Half-saturation in multiples of that budget.
+    depth: f64,
     favour: f64,
 }
 
@@ -111,6 +113,8 @@ pub(super) struct Market {
     next_tick: i64,
     pending: BTreeMap<(Timestamp, u64, u8), Event>,
     scheduled: Vec<(Timestamp, Write)>,
+    /// Who clicked lately and did nothing, and when.
+    warm: VecDeque<(Timestamp, Draw)>,
     sample: f64,
     /// The time up to which the market has been moved.
     moved_to: Timestamp,
@@ -158,6 +162,7 @@ impl Market {
             next_tick: 0,
             pending: BTreeMap::new(),
             scheduled: Vec::new(),
+            warm: VecDeque::new(),
             sample: plan.visit_sample,
             moved_to: born,
         };
@@ -209,11 +214,12 @@ impl Market {
                         continue;
                     };
                     ads.push(self.ads.len());
-                    self.push_ad(&id, at, set_node, theme, set_log, created);
+                    self.push_ad(&id, set_node, theme, set_log, created);
                 }
                 self.sets.push(SetState {
                     ads,
                     reference_minor: reference,
+                    depth: set.depth,
                     favour: libm::exp(draw.named("favour").normal() * 0.3),
                 });
                 campaign_sets.push(at);
@@ -230,7 +236,6 @@ impl Market {
     fn push_ad(
         &mut self,
         id: &impl Fn(u8, usize) -> String,
-        set: usize,
         set_node: usize,
         theme: &Theme,
         set_log: f64,
@@ -255,8 +260,13 @@ impl Market {
         let draw = self.draw.named("ad").of(n as u64);
         self.ads.push(AdState {
             node,
-            set,
-            hidden: Hidden::draw(&self.auction, theme, set_log, draw.named("hidden")),
+            hidden: Hidden::draw(
+                &self.auction,
+                &self.business.funnel(),
+                theme,
+                set_log,
+                draw.named("hidden"),
+            ),
             favour: libm::exp(draw.named("favour").normal() * 0.25),
             impressions: 0,
             cells: Vec::new(),
@@ -452,14 +462,13 @@ impl Market {
             }
             let mean = live.iter().map(|(_, ctr)| ctr).sum::<f64>() / live.len() as f64;
             let weight = set.favour * libm::pow(mean / self.auction.ctr, 1.2);
-            plans.push((set.reference_minor, weight, live));
+            plans.push((set.reference_minor, set.depth, weight, live));
         }
-        let total: f64 = plans.iter().map(|(_, weight, _)| weight).sum();
+        let total: f64 = plans.iter().map(|(_, _, weight, _)| weight).sum();
         let mut spent = 0.0;
-        for (reference, weight, live) in plans {
+        for (reference, k, weight, live) in plans {
             let share = weight / total;
             // Each further unit of budget meets people who are dearer to reach.
-            let k = self.auction.saturation;
             let crowding = (1.0 + budget * share / (k * reference)) / (1.0 + 1.0 / k);
             let cpm = self.auction.cpm_minor * crowding;
             let liking = |(a, ctr): &(usize, f64)| {
@@ -500,7 +509,7 @@ impl Market {
             ad.cells.resize(hour + 1, Cell::default());
             ad.expected_minor.resize(hour + 1, 0.0);
         }
-        let (hidden, set) = (ad.hidden, ad.set);
+        let hidden = ad.hidden;
         let per_click = hidden.cvr * journey::expected_minor(&funnel, hidden.quality);
         let mut leads = 0;
         let mut value = 0;
@@ -508,7 +517,7 @@ impl Market {
             let click = draw.named("click").of(k);
             let clicked = time::add(at, time::millis(click.named("at").below(600_000) as i64));
             if click.named("lead").chance(hidden.cvr) {
-                value += self.lead(a, set, tick, leads, click, clicked, hidden.quality);
+                value += self.lead(a, tick, leads, click, clicked, hidden.quality);
                 leads += 1;
             } else if click.named("sample").chance(sample) {
                 self.idle_visit(a, click, clicked);
@@ -562,5 +571,7 @@ impl Market {
     }
 }
 
+#[cfg(test)]
+mod recognition;
 #[cfg(test)]
 pub(super) mod tests;

@@ -1,6 +1,6 @@
 use super::*;
 
-fn plan(business: Business, seed: u64) -> MarketPlan {
+pub(super) fn plan(business: Business, seed: u64) -> MarketPlan {
     MarketPlan {
         seed,
         tenant: "gym".to_owned(),
@@ -8,7 +8,7 @@ fn plan(business: Business, seed: u64) -> MarketPlan {
         account: "10000000001".to_owned(),
         start: time::from_seconds(1_791_158_400),
         history: SignedDuration::ZERO,
-        visit_sample: 0.1,
+        visit_sample: crate::sandbox::VISIT_SAMPLE,
         backlog_deals: 0,
         backlog_in_one_instant: false,
         crowded_deal_contacts: 0,
@@ -200,4 +200,154 @@ fn who_knows_the_truth_earns_more() {
     let gain = with / without;
     println!("clairvoyant gain {gain:.2}");
     assert!(gain > 1.3, "{gain}");
+}
+
+/// Theme and true ROAS of every ad, best last.
+fn ads_of(market: &Market) -> Vec<(String, f64)> {
+    let theme = |node: usize| {
+        let name = &market.nodes[node].name;
+        name.split(' ').next().unwrap().to_owned()
+    };
+    let mut ads: Vec<_> = market
+        .true_roas()
+        .into_iter()
+        .map(|(node, roas)| (theme(node), roas))
+        .collect();
+    ads.sort_by(|a, b| a.1.total_cmp(&b.1));
+    ads
+}
+
+#[test]
+fn ads_earn_what_a_buyer_would_believe() {
+    const SEEDS: u64 = 8;
+    for business in [Business::Gym, Business::Shop, Business::Clinic] {
+        let mut told = String::new();
+        let (mut means, mut all) = (Vec::new(), Vec::new());
+        for seed in 1..=SEEDS {
+            let mut market = market(business, seed);
+            market.advance(time::add(market.start, time::hours(1)));
+            let ads = ads_of(&market);
+            let mean = ads.iter().map(|(_, roas)| roas).sum::<f64>() / ads.len() as f64;
+            let until = day(&market, 30);
+            market.advance(until);
+            let totals = market.totals(until);
+            let spend = totals.spend.to_f64();
+            let leads = totals.leads as f64 / 30.0;
+            told += &format!(
+                "\n{business:?} {seed}: ads {mean:.2} on average, {:.2} to {:.2}; the account {:.2}; \
+                 {leads:.1} leads a day, {} won",
+                ads[0].1,
+                ads[ads.len() - 1].1,
+                totals.revenue_expected.to_f64() / spend,
+                totals.wins,
+            );
+            // No seed is a gold mine, and in none is there nothing to win by choosing.
+            assert!((0.9..3.2).contains(&mean), "{told}");
+            assert!(ads[0].1 < 0.6 && ads[ads.len() - 1].1 > 2.0, "{told}");
+            assert!((4.0..18.0).contains(&leads), "{told}");
+            means.push(mean);
+            all.extend(ads);
+        }
+        println!("{told}");
+        let mean = means.iter().sum::<f64>() / means.len() as f64;
+        assert!((1.1..2.7).contains(&mean), "{mean}: {told}");
+        let share = |of: &dyn Fn(f64) -> bool| {
+            all.iter().filter(|(_, roas)| of(*roas)).count() as f64 / all.len() as f64
+        };
+        let (losers, winners) = (share(&|r| r < 0.5), share(&|r| r > 3.0));
+        assert!((0.08..0.45).contains(&losers), "{losers}: {told}");
+        assert!((0.08..0.35).contains(&winners), "{winners}: {told}");
+    }
+}
+
+#[test]
+fn clickbait_is_clicked_and_asks_cheaply_and_does_not_buy() {
+    for business in [Business::Gym, Business::Shop, Business::Clinic] {
+        let mut sums: BTreeMap<bool, (f64, f64, f64, f64, f64)> = BTreeMap::new();
+        for seed in 1..=8 {
+            let mut market = market(business, seed);
+            let until = day(&market, 10);
+            market.advance(until);
+            for ad in &market.ads {
+                let is_bait = market.nodes[ad.node].name.starts_with("clickbait");
+                let sum = sums.entry(is_bait).or_default();
+                for cell in &ad.cells {
+                    sum.0 += cell.spend_milli as f64 / 1_000.0;
+                    sum.1 += cell.impressions as f64;
+                    sum.2 += cell.clicks as f64;
+                    sum.3 += cell.leads as f64;
+                }
+                sum.4 += ad.expected_minor.iter().sum::<f64>();
+            }
+        }
+        let of = |is_bait| {
+            let (spend, shown, clicks, leads, earned) = sums[&is_bait];
+            (clicks / shown, spend / leads, earned / spend)
+        };
+        let (bait, other) = (of(true), of(false));
+        let told = format!("{business:?}: click-through, price of a lead, ROAS {bait:?} {other:?}");
+        println!("{told}");
+        assert!(bait.0 > 1.5 * other.0, "{told}");
+        assert!(bait.2 < 0.5 * other.2, "{told}");
+        // In a shop the lead is the sale.
+        assert!(
+            business == Business::Shop || bait.1 < 0.85 * other.1,
+            "{told}"
+        );
+    }
+}
+
+#[test]
+fn everything_on_the_best_ad_is_not_the_best() {
+    let earned = |business, seed, keep: &dyn Fn(f64) -> bool| {
+        let mut market = market(business, seed);
+        let start = market.start;
+        let roas = market.true_roas();
+        let best = roas.iter().map(|(_, r)| *r).fold(0.0, f64::max);
+        let kept: Vec<usize> = roas
+            .iter()
+            .filter(|(_, r)| keep(*r / best))
+            .map(|(node, _)| *node)
+            .collect();
+        let set_status = |market: &mut Market, node, on: bool| {
+            let status = if on { "ACTIVE" } else { "PAUSED" };
+            market
+                .apply(&write(node, Field::Status, status), start)
+                .unwrap();
+        };
+        for (node, _) in roas {
+            set_status(&mut market, node, kept.contains(&node));
+        }
+        let total = market.business.daily_budgets_minor();
+        let is_kept = |market: &Market, h: usize| {
+            let holder = market.holders[h].node;
+            kept.iter().any(|ad| market.is_under(*ad, holder))
+        };
+        let live: Vec<usize> = (0..market.holders.len())
+            .filter(|h| is_kept(&market, *h))
+            .collect();
+        for h in &live {
+            let share = total / live.len() as i64;
+            let node = market.holders[*h].node;
+            market
+                .apply(&write(node, Field::DailyBudget, share), start)
+                .unwrap();
+        }
+        let until = day(&market, 14);
+        market.advance(until);
+        let totals = market.totals(until);
+        (totals.revenue_expected.to_f64(), totals.spend.to_f64())
+    };
+    for business in [Business::Gym, Business::Clinic] {
+        let (mut one, mut several) = (0.0, 0.0);
+        for seed in 1..=6 {
+            let (alone, spent) = earned(business, seed, &|share| share >= 1.0);
+            let (spread, spent_too) = earned(business, seed, &|share| share > 0.45);
+            assert!((spent / spent_too - 1.0).abs() < 0.1, "{spent} {spent_too}");
+            one += alone;
+            several += spread;
+        }
+        println!("{business:?}: all on one {one:.0}, on the good ones {several:.0}");
+        assert!(several > one, "{business:?} {one} {several}");
+    }
 }

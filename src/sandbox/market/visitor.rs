@@ -1,22 +1,13 @@
-//! The people behind clicks: their devices, their addresses, whether they consent, and what of
-//! their path survives until the CRM.
+//! The people behind clicks: how they come to the form, whether they consent, and what of their
+//! path survives until the CRM.
 
 use std::collections::BTreeMap;
 
-use crate::domain::time::{self, Timestamp};
+use crate::domain::time::{self, SignedDuration, Timestamp};
 
 use super::super::draw::Draw;
+use super::device::{App, Device, Gadget, Line, Person};
 use super::{Event, Market};
-
-/// What a browser tells of its device.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::sandbox) struct Device {
-    pub screen: &'static str,
-    pub kind: &'static str,
-    pub os: String,
-    pub browser: String,
-    pub user_agent: String,
-}
 
 /// One page view, as the script on the page reports it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,93 +28,10 @@ pub(super) struct Trail {
     pub properties: BTreeMap<&'static str, String>,
 }
 
-const PHONES: &[(&str, &str)] = &[
-    ("1170x2532", "iPhone"),
-    ("1179x2556", "iPhone"),
-    ("1290x2796", "iPhone"),
-    ("1125x2436", "iPhone"),
-    ("828x1792", "iPhone"),
-    ("1206x2622", "iPhone"),
-    ("1080x2400", "SM-A546B"),
-    ("1080x2340", "SM-S921B"),
-    ("1440x3120", "SM-S928B"),
-    ("1080x2412", "CPH2609"),
-    ("1080x2424", "Pixel 9"),
-    ("1440x3120", "Pixel 8 Pro"),
-    ("720x1600", "SM-A156B"),
-    ("1220x2712", "23113RKC6G"),
-];
-const DESKTOPS: &[(&str, &str)] = &[
-    ("1920x1080", "Windows NT 10.0; Win64; x64"),
-    ("1536x864", "Windows NT 10.0; Win64; x64"),
-    ("2560x1440", "Windows NT 10.0; Win64; x64"),
-    ("1440x900", "Macintosh; Intel Mac OS X 10_15_7"),
-    ("1728x1117", "Macintosh; Intel Mac OS X 10_15_7"),
-    ("3440x1440", "X11; Linux x86_64"),
-];
-
-fn device(draw: Draw, update: u64) -> Device {
-    let os_minor = draw.named("os minor").below(6) + update;
-    let browser = 139 + draw.named("browser").below(5) + update;
-    if draw.named("desktop").chance(0.2) {
-        let (screen, platform) = draw
-            .named("model")
-            .pick(DESKTOPS)
-            .copied()
-            .unwrap_or(("1920x1080", "Windows NT 10.0; Win64; x64"));
-        let os = match platform {
-            p if p.starts_with("Windows") => "Windows 11".to_owned(),
-            p if p.starts_with("Mac") => format!("macOS 15.{os_minor}"),
-            _ => "Linux".to_owned(),
-        };
-        return Device {
-            screen,
-            kind: "desktop",
-            os,
-            browser: format!("Chrome {browser}"),
-            user_agent: format!(
-                "Mozilla/5.0 ({platform}) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/{browser}.0.0.0 Safari/537.36"
-            ),
-        };
-    }
-    let (screen, model) = draw
-        .named("model")
-        .pick(PHONES)
-        .copied()
-        .unwrap_or(("1170x2532", "iPhone"));
-    if model == "iPhone" {
-        let major = 17 + draw.named("os").below(3);
-        return Device {
-            screen,
-            kind: "mobile",
-            os: format!("iOS {major}.{os_minor}"),
-            browser: format!("Safari {major}.{os_minor}"),
-            user_agent: format!(
-                "Mozilla/5.0 (iPhone; CPU iPhone OS {major}_{os_minor} like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/{major}.{os_minor} Mobile/15E148 Safari/604.1"
-            ),
-        };
-    }
-    let major = 13 + draw.named("os").below(4);
-    Device {
-        screen,
-        kind: "mobile",
-        os: format!("Android {major}"),
-        browser: format!("Chrome {browser}"),
-        user_agent: format!(
-            "Mozilla/5.0 (Linux; Android {major}; {model}) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/{browser}.0.{}.0 Mobile Safari/537.36",
-            6_000 + browser * 7 + os_minor
-        ),
-    }
-}
-
-/// An address of the benchmark range for one household, or one of a few shared by many.
-fn address(draw: Draw) -> String {
-    if draw.named("shared").chance(0.12) {
-        return format!("203.0.113.{}", 1 + draw.named("office").below(6));
-    }
-    let n = draw.named("home").below(131_000);
-    format!("198.{}.{}.{}", 18 + n / 65_536, (n / 256) % 256, n % 256)
-}
+/// How long someone who clicked and did nothing may still click another ad and be won by that one.
+const WARM: SignedDuration = time::days(5);
+/// People remembered for that at most.
+const WARM_MAX: usize = 2_000;
 
 const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
@@ -140,7 +48,8 @@ fn visit_id(draw: Draw) -> String {
     format!("v-{:016x}{:08x}", draw.bits(), draw.of(9).bits() as u32)
 }
 
-/// How a lead's way to the form is remembered.
+/// How a lead's way to the form is remembered. Shares are a guess at a small business whose pages
+/// carry the script and whose form has the hidden field, with all that goes wrong on the way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Memory {
     /// The form carries the id of the visit that the click opened.
@@ -149,41 +58,139 @@ enum Memory {
     ClickId,
     /// The landing URL that HubSpot keeps.
     FirstUrl,
-    /// A later visit from the same device, without ad parameters.
-    SameDevice,
-    /// A later visit from the same address, the browser updated in between.
-    SameAddress,
-    /// Nothing.
+    /// The form is on another page, and carries the id of that page's visit, minutes later.
+    SecondPage,
+    /// They come back later in the browser of the click, and fill in the form then.
+    SameBrowser,
+    /// They come back later on the same device in its own browser, out of the app.
+    OwnBrowser,
+    /// They come back later on another device, most of them at home.
+    OtherDevice,
+    /// They call, or write a mail: nothing.
     None,
 }
 
 impl Memory {
     fn draw(draw: Draw) -> Self {
-        let u = draw.unit();
-        match u {
-            _ if u < 0.42 => Self::VisitId,
-            _ if u < 0.57 => Self::ClickId,
-            _ if u < 0.72 => Self::FirstUrl,
-            _ if u < 0.84 => Self::SameDevice,
-            _ if u < 0.92 => Self::SameAddress,
-            _ => Self::None,
+        *draw
+            .weighed(&[
+                (40, Self::VisitId),
+                (13, Self::ClickId),
+                (13, Self::FirstUrl),
+                (8, Self::SecondPage),
+                (8, Self::SameBrowser),
+                (5, Self::OwnBrowser),
+                (5, Self::OtherDevice),
+                (8, Self::None),
+            ])
+            .unwrap_or(&Self::None)
+    }
+}
+
+/// Where a page is opened: on what, in which browser, over which line.
+#[derive(Debug, Clone, Copy)]
+struct Seat {
+    gadget: Gadget,
+    app: App,
+    line: Line,
+}
+
+impl Seat {
+    /// Of a click on an ad: on a phone, in the app that showed it, unless its owner forbade that.
+    fn of_click(draw: Draw, site: &str) -> Self {
+        let gadget = *draw
+            .named("gadget")
+            .weighed(&[
+                (90, Gadget::Phone),
+                (2, Gadget::Tablet),
+                (8, Gadget::Computer),
+            ])
+            .unwrap_or(&Gadget::Phone);
+        let is_in_app = gadget != Gadget::Computer && draw.named("in app").chance(0.86);
+        let app = match (is_in_app, site) {
+            (false, _) => App::Own,
+            (true, "ig") => App::Instagram,
+            (true, _) => App::Facebook,
+        };
+        Self {
+            gadget,
+            app,
+            line: Line::draw(draw.named("line")),
+        }
+    }
+
+    /// Of someone who came by themselves.
+    fn of_search(draw: Draw) -> Self {
+        let gadget = *draw
+            .named("gadget")
+            .weighed(&[
+                (62, Gadget::Phone),
+                (3, Gadget::Tablet),
+                (35, Gadget::Computer),
+            ])
+            .unwrap_or(&Gadget::Phone);
+        Self {
+            gadget,
+            app: App::Own,
+            line: Line::draw(draw.named("line")),
+        }
+    }
+
+    /// Of the same person another time.
+    fn again(self, memory: Memory, draw: Draw) -> Self {
+        let line = if draw.named("same line").chance(0.45) {
+            self.line
+        } else {
+            Line::draw(draw.named("line"))
+        };
+        match memory {
+            Memory::OwnBrowser => Self {
+                app: App::Own,
+                line,
+                ..self
+            },
+            Memory::OtherDevice => Self {
+                gadget: match self.gadget {
+                    Gadget::Phone | Gadget::Tablet => Gadget::Computer,
+                    Gadget::Computer => Gadget::Phone,
+                },
+                app: App::Own,
+                line: if draw.named("at home").chance(0.7) {
+                    Line::Home
+                } else {
+                    line
+                },
+            },
+            Memory::SecondPage => self,
+            Memory::VisitId
+            | Memory::ClickId
+            | Memory::FirstUrl
+            | Memory::SameBrowser
+            | Memory::None => Self { line, ..self },
         }
     }
 }
 
 impl Market {
+    fn person(&self, draw: Draw) -> Person {
+        Person::new(draw, self.business.audience(), self.business.zone())
+    }
+
+    fn site(click: Draw) -> &'static str {
+        if click.named("site").chance(0.45) {
+            "ig"
+        } else {
+            "fb"
+        }
+    }
+
     fn landing_url(&self, ad: usize, click: Draw) -> (String, BTreeMap<&'static str, String>) {
         let id = |node: usize| self.nodes.get(node).map_or(String::new(), |n| n.id.clone());
         let ad_node = self.ads.get(ad).map_or(0, |a| a.node);
         let set_node = self.nodes.get(ad_node).and_then(|n| n.parent).unwrap_or(0);
         let campaign = self.nodes.get(set_node).and_then(|n| n.parent).unwrap_or(0);
-        let source = if click.named("site").chance(0.45) {
-            "ig"
-        } else {
-            "fb"
-        };
         let tags = BTreeMap::from([
-            ("utm_source", source.to_owned()),
+            ("utm_source", Self::site(click).to_owned()),
             ("utm_medium", "paid_social".to_owned()),
             ("utm_campaign", id(campaign)),
             ("utm_term", id(set_node)),
@@ -195,42 +202,66 @@ impl Market {
         (url, tags)
     }
 
-    fn visit(&self, at: Timestamp, url: &str, is_ad: bool, who: Draw, draw: Draw) -> Visit {
+    fn visit(&self, at: Timestamp, url: &str, who: Person, seat: Seat, draw: Draw) -> Visit {
         Visit {
             at,
             id: visit_id(draw.named("visit")),
             url: url.to_owned(),
-            referrer: if is_ad {
+            referrer: if url.contains("fbclid") {
                 "https://l.facebook.com/".to_owned()
             } else {
                 String::new()
             },
-            consent: true,
-            device: device(who, 0),
-            ip: address(who),
+            consent: who.consents(),
+            device: who.device(seat.gadget, seat.app, at),
+            ip: who.address(seat.line, at),
         }
     }
 
     /// A click that came to nothing.
     pub(super) fn idle_visit(&mut self, ad: usize, click: Draw, clicked: Timestamp) {
         let (url, _) = self.landing_url(ad, click);
-        let mut visit = self.visit(clicked, &url, true, click.named("who"), click);
-        visit.consent = !click.named("consent").chance(0.1);
+        let who = click.named("who");
+        let seat = Seat::of_click(who, Self::site(click));
+        let visit = self.visit(clicked, &url, self.person(who), seat, click);
         let key = (clicked, click.bits(), 0);
         self.pending.insert(key, Event::Visit(visit));
+        self.warm.push_back((clicked, who));
+        let opens = time::sub(clicked, WARM);
+        while self.warm.len() > WARM_MAX || self.warm.front().is_some_and(|(at, _)| *at < opens) {
+            self.warm.pop_front();
+        }
+    }
+
+    /// Who is behind a click that becomes a lead: now and then somebody who has clicked on another
+    /// ad before. The credit is due to the click that won them, the earlier one makes it hard to see.
+    fn winner_of(&self, click: Draw, clicked: Timestamp) -> Draw {
+        let earlier = (click.named("warm").chance(0.10))
+            .then(|| click.named("which").below(self.warm.len() as u64) as usize)
+            .and_then(|n| self.warm.get(n))
+            .filter(|(at, _)| *at < clicked);
+        earlier.map_or(click.named("who"), |(_, who)| *who)
     }
 
     /// What a lead's click leaves behind.
-    pub(super) fn trail(&self, ad: usize, _set: usize, click: Draw, clicked: Timestamp) -> Trail {
-        let who = click.named("who");
+    pub(super) fn trail(&self, ad: usize, click: Draw, clicked: Timestamp) -> Trail {
+        let draw = self.winner_of(click, clicked);
+        let who = self.person(draw);
+        let seat = Seat::of_click(draw, Self::site(click));
         let (url, tags) = self.landing_url(ad, click);
-        let mut first = self.visit(clicked, &url, true, who, click);
+        let first = self.visit(clicked, &url, who, seat, click);
         let soon = |at: Timestamp| {
-            let minutes = click.named("form").gamma(2, 6.0).clamp(0.5, 90.0);
+            let minutes = click.named("form").gamma(2, 6.0).clamp(1.5, 90.0);
             time::add(at, time::millis((minutes * 60_000.0) as i64))
         };
-        let later = |mean_hours: f64, most: f64| {
-            let hours = click.named("later").gamma(2, mean_hours).clamp(0.4, most);
+        // Half of those who come back do so the same evening, the others within two weeks.
+        let later = || {
+            let draw = click.named("later");
+            let hours = if click.named("same evening").chance(0.55) {
+                draw.gamma(2, 5.0).clamp(0.4, 20.0)
+            } else {
+                draw.gamma(2, 60.0).clamp(8.0, 336.0)
+            };
             time::add(clicked, time::millis((hours * 3_600_000.0) as i64))
         };
         let memory = Memory::draw(click.named("memory"));
@@ -265,30 +296,25 @@ impl Market {
                     }
                 }
             }
-            Memory::SameDevice | Memory::SameAddress => {
-                let same_device = memory == Memory::SameDevice;
-                let at = if same_device {
-                    later(34.0, 156.0)
+            Memory::SecondPage | Memory::SameBrowser | Memory::OwnBrowser | Memory::OtherDevice => {
+                let at = if memory == Memory::SecondPage {
+                    let seconds = click.named("second page").gamma(2, 150.0).max(20.0);
+                    time::add(clicked, time::millis((seconds * 1_000.0) as i64))
                 } else {
-                    later(5.0, 22.0)
+                    properties.insert("hs_analytics_source", "DIRECT_TRAFFIC".to_owned());
+                    later()
                 };
                 let again = click.named("again");
-                let mut second = self.visit(at, self.business.landing_page(), false, who, again);
-                if same_device {
-                    second.ip = address(again);
-                } else {
-                    second.device = device(who, 1);
-                }
+                let seat = seat.again(memory, again);
+                let second = self.visit(at, self.business.landing_page(), who, seat, again);
                 properties.insert("roasd_click_id", second.id.clone());
-                properties.insert("hs_analytics_source", "DIRECT_TRAFFIC".to_owned());
                 created = soon(at);
                 visits.push(first);
                 visits.push(second);
             }
             Memory::None => {
                 properties.insert("hs_analytics_source", "OFFLINE".to_owned());
-                if click.named("silent").chance(0.5) {
-                    first.consent = false;
+                if click.named("script").chance(0.85) {
                     visits.push(first);
                 }
             }
@@ -300,6 +326,20 @@ impl Market {
         }
     }
 
+    /// Somebody who came by themselves and only looked.
+    pub(super) fn organic_look(&mut self, person: Draw, visited: Timestamp) {
+        let visit = self.organic_visit(person, visited);
+        let key = (visited, person.bits(), 0);
+        self.pending.insert(key, Event::Visit(visit));
+    }
+
+    fn organic_visit(&self, person: Draw, visited: Timestamp) -> Visit {
+        let page = self.business.landing_page();
+        let who = person.named("who");
+        let seat = Seat::of_search(who);
+        self.visit(visited, page, self.person(who), seat, person)
+    }
+
     /// What someone who came by themselves leaves behind.
     pub(super) fn organic_trail(
         &self,
@@ -308,9 +348,8 @@ impl Market {
     ) -> (Timestamp, BTreeMap<&'static str, String>, Option<Visit>) {
         let mut properties = BTreeMap::from([("hs_analytics_source", "ORGANIC_SEARCH".to_owned())]);
         let created = time::add(visited, time::minutes(4));
-        let visit = person.named("tracked").chance(0.6).then(|| {
-            let page = self.business.landing_page();
-            let visit = self.visit(visited, page, false, person.named("who"), person);
+        let visit = person.named("tracked").chance(0.85).then(|| {
+            let visit = self.organic_visit(person, visited);
             properties.insert("roasd_click_id", visit.id.clone());
             visit
         });

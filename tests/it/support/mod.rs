@@ -312,7 +312,7 @@ mod tests {
     #[tokio::test(flavor = "multi_thread")]
     #[should_panic(expected = "left unsettled")]
     async fn an_unsettled_change_is_not_overlooked() {
-        let world = World::new(7).await;
+        let world = World::new(8).await;
         for (method, path, skip, action) in [
             ("POST", "", 0, FaultAction::DropAfter),
             ("GET", "/v25.0/1202", 1, FaultAction::DropBefore),
