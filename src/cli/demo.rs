@@ -23,7 +23,9 @@ use crate::domain::change::ChangeState;
 use crate::domain::ids::TenantId;
 use crate::domain::money::Money;
 use crate::domain::time::{self, SignedDuration, Timestamp};
-use crate::sandbox::{DeliverTo, Sandbox, SandboxConfig, TenantSpec, Totals};
+use crate::sandbox::{
+    Business, Credits, DeliverTo, LayerCredits, Sandbox, SandboxConfig, TenantSpec, Totals,
+};
 use crate::store::Store;
 use crate::telemetry::{LogFormat, LogOptions};
 
@@ -246,13 +248,19 @@ pub fn write_config(dir: &Path, sandbox: &Sandbox, settings: &Settings) -> anyho
     Ok(file)
 }
 
+/// The cap that the owner states: what the account's budgets come to, and a fifth. A cap at the very
+/// sum would hold every raise until a cut is through, and none at all is nobody's wish.
+fn daily_cap(business: Business) -> Money {
+    let budgets = business.daily_budgets_minor();
+    Money::from_minor(budgets + budgets / 5, business.currency())
+}
+
 fn tenant_config(
     text: &mut String,
     spec: &TenantSpec,
     settings: &Settings,
     secret: &dyn Fn(&str, &str) -> anyhow::Result<String>,
 ) -> anyhow::Result<()> {
-    use crate::sandbox::Business;
     let business = spec.business;
     let id = &spec.tenant;
     let (name, autonomy, mode) = match business {
@@ -261,8 +269,7 @@ fn tenant_config(
         Business::Clinic => ("Praxis am Park", "approve", "pipeline"),
     };
     let currency = business.currency();
-    // The account's own budgets, and a little room.
-    let cap = Money::from_minor(business.daily_budgets_minor(), currency);
+    let cap = daily_cap(business);
     let meta = secret(&format!("{id}-meta"), &spec.meta_token)?;
     let hubspot = secret(&format!("{id}-hubspot"), &spec.hubspot_token)?;
     writeln!(
@@ -300,6 +307,9 @@ fn tenant_config(
     Ok(())
 }
 
+/// The layers of attribution, in their order.
+const LAYERS: [Method; 3] = [Method::UrlParam, Method::Fingerprint, Method::Probabilistic];
+
 /// What a tenant's month came to.
 #[derive(Debug)]
 struct TenantResult {
@@ -309,7 +319,8 @@ struct TenantResult {
     executed: u64,
     waiting: u64,
     held: Vec<(String, u64)>,
-    layers: Vec<(&'static str, u64)>,
+    cap: Money,
+    credits: Credits,
     decision: Option<String>,
 }
 
@@ -346,14 +357,9 @@ async fn result(
     }
     let mut held: Vec<(String, u64)> = held.into_iter().collect();
     held.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
-    let by_layer = store.deals_by_layer(id, Timestamp::MIN).await?;
-    let of = |method| {
-        by_layer
-            .by_method
-            .iter()
-            .find(|(m, _)| *m == method)
-            .map_or(0, |(_, count)| *count)
-    };
+    let origins = sandbox.origins(id, end).with_context(lost)?;
+    let deals = store.deals_since(id, Timestamp::MIN).await?;
+    let credits = origins.judge(deals.iter().map(|d| (&d.deal.id, d.attribution.as_ref())));
     let decisions = store.latest_decisions(id).await?;
     let telling = decisions
         .iter()
@@ -366,12 +372,8 @@ async fn result(
         executed: count(ChangeState::Completed),
         waiting: count(ChangeState::AwaitingApproval),
         held,
-        layers: vec![
-            ("url_param", of(Method::UrlParam)),
-            ("fingerprint", of(Method::Fingerprint)),
-            ("probabilistic", of(Method::Probabilistic)),
-            ("unattributed", by_layer.unattributed),
-        ],
+        cap: daily_cap(spec.business),
+        credits,
         decision: telling.map(|d| d.id.to_string()),
     })
 }
@@ -421,12 +423,15 @@ fn report(
         }
     }
     writeln!(out, "\n{}", table.render())?;
+    let caps: Vec<String> = results.iter().map(|r| r.cap.to_string()).collect();
     writeln!(
         out,
         "Pipeline: the value of the stages that deals from ads stand in. In the end: all clicks of the\n\
          {} days followed to their sale. Expected: the same without the luck of single deals; ROAS is\n\
-         taken on it. Left alone: the same market and seed with no budget touched.\n",
-        args.days
+         taken on it, by what was spent. Left alone: the same market and seed with no budget touched.\n\
+         The owners' caps on all daily budgets together leave a fifth to add: {}.\n",
+        args.days,
+        caps.join(", "),
     )?;
     let heads = [
         "tenant",
@@ -460,14 +465,29 @@ fn report(
         "fingerprint",
         "probabilistic",
         "unattributed",
+        "organic claimed",
     ];
-    let mut table = TextTable::new(&heads, is_terminal).right(&[1, 2, 3, 4]);
+    let mut table = TextTable::new(&heads, is_terminal).right(&[1, 2, 3, 4, 5]);
     for r in results {
         let mut row = vec![r.tenant.to_string()];
-        row.extend(r.layers.iter().map(|(_, count)| count.to_string()));
+        row.extend(LAYERS.map(|method| {
+            let LayerCredits { deals, right, .. } = r.credits.by(method);
+            format!("{deals} ({right} right)")
+        }));
+        row.push(format!(
+            "{} ({} organic)",
+            r.credits.unattributed, r.credits.unattributed_organic
+        ));
+        let (organic, claimed) = r.credits.organic();
+        row.push(format!("{claimed} of {organic}"));
         table.row(row);
     }
-    writeln!(out, "Deals attributed, by layer\n{}\n", table.render())?;
+    writeln!(out, "Deals attributed, by layer\n{}", table.render())?;
+    writeln!(
+        out,
+        "Right: credited to the ad whose click won the deal, as the market alone knows. Organic: no ad\n\
+         had a part in it; claimed: credited to one none the less.\n"
+    )?;
     let config = file.display();
     writeln!(out, "Where to look next")?;
     writeln!(out, "  roasd --config {config} status")?;
@@ -490,17 +510,22 @@ fn json(args: &DemoArgs, results: &[TenantResult]) -> serde_json::Value {
             "revenue_seen": t.revenue_seen.to_decimal(),
             "revenue_final": t.revenue_final.to_decimal(),
             "revenue_expected": t.revenue_expected.to_decimal(),
-            "roas": roas(t.revenue_final, t.spend),
+            "roas_expected": roas(t.revenue_expected, t.spend),
+            "roas_final": roas(t.revenue_final, t.spend),
         })
     };
     let tenants: serde_json::Map<_, _> = results
         .iter()
         .map(|r| {
-            let layers: serde_json::Map<_, _> = r
-                .layers
-                .iter()
-                .map(|(k, n)| ((*k).to_owned(), (*n).into()))
-                .collect();
+            let by_layer = |of: fn(LayerCredits) -> u64| -> serde_json::Map<_, _> {
+                LAYERS
+                    .into_iter()
+                    .map(|m| (m.as_str().to_owned(), of(r.credits.by(m)).into()))
+                    .collect()
+            };
+            let mut layers = by_layer(|layer| layer.deals);
+            layers.insert("unattributed".to_owned(), r.credits.unattributed.into());
+            let (organic, claimed) = r.credits.organic();
             let held: serde_json::Map<_, _> = r
                 .held
                 .iter()
@@ -512,7 +537,14 @@ fn json(args: &DemoArgs, results: &[TenantResult]) -> serde_json::Value {
                 "executed": r.executed,
                 "waiting_for_approval": r.waiting,
                 "held_back": held,
+                "daily_cap": r.cap.to_decimal(),
                 "deals_by_layer": layers,
+                "credited_right": by_layer(|layer| layer.right),
+                "organic": {
+                    "deals": organic,
+                    "unattributed": r.credits.unattributed_organic,
+                    "claimed": claimed,
+                },
             });
             (r.tenant.to_string(), value)
         })
