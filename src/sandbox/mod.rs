@@ -108,10 +108,10 @@ pub struct WebhookWeather {
     pub late: f64,
 }
 
-/// Share of clicks without a lead that a demo posts as visits. On a real page the script sees about
-/// two of three clicks, but each is a request that the demo waits for. With fewer, strangers with
-/// the same device or address are missing and recognition looks easier than it is: with a quarter
-/// of the clicks its precision is a few points above that with all of them.
+/// Share of the visits that led to nothing that a demo posts. On a real page the script sees about
+/// two of three, but each is a request that the demo waits for. With fewer, strangers with the same
+/// device or address are missing and recognition looks easier than it is: with a quarter of them
+/// fingerprints are right a few points more often than with two thirds.
 pub(crate) const VISIT_SAMPLE: f64 = 0.25;
 
 /// All that a sandbox is made from; the same configuration and the same calls give the same world.
@@ -141,7 +141,7 @@ pub struct SandboxConfig {
     pub client_secret: String,
     /// What becomes of webhooks.
     pub weather: WebhookWeather,
-    /// Share of clicks without a lead that are posted as visits, from 0 to 1.
+    /// Share of the visits that led to nothing that are posted, from 0 to 1.
     pub visit_sample: f64,
     /// How long HubSpot's search is behind.
     pub search_lag: SignedDuration,
