@@ -273,6 +273,70 @@ fn claim_one_settle_one(bencher: divan::Bencher<'_, '_>, Case(backend, workers):
         });
 }
 
+/// What a queue of one's own would do on the same server, with nothing kept of what a delivery is: eight
+/// connections, each taking a row that nobody else has locked and marking it done.
+#[divan::bench(args = backends().split_off(1))]
+fn bare_skip_locked_loop(bencher: divan::Bencher<'_, '_>, backend: Backend) {
+    const WORKERS: usize = 8;
+    const EACH: usize = 32;
+    let world = World::new(backend);
+    let connect = || async { sqlx::PgConnection::connect(&world.url).await.unwrap() };
+    let mut loader = world.runtime.block_on(async {
+        let mut conn = connect().await;
+        sqlx::raw_sql(
+            "create table jobs (id bigint generated always as identity primary key,
+                 status bigint not null default 0, attempt bigint not null default 0, body bytea);
+             create index jobs_open on jobs (id) where status = 0",
+        )
+        .execute(&mut conn)
+        .await
+        .unwrap();
+        conn
+    });
+    let workers: Vec<_> = (0..WORKERS)
+        .map(|_| Arc::new(tokio::sync::Mutex::new(world.runtime.block_on(connect()))))
+        .collect();
+    bencher
+        .counter(ItemsCount::new(WORKERS * EACH))
+        .with_inputs(|| {
+            world.runtime.block_on(async {
+                sqlx::query(
+                    "insert into jobs (body)
+                     select decode(repeat('78', 400), 'hex') from generate_series(1, $1)",
+                )
+                .bind(i64::try_from(WORKERS * EACH).unwrap())
+                .execute(&mut loader)
+                .await
+                .unwrap();
+            });
+        })
+        .bench_local_values(|()| {
+            world.all(WORKERS, |n| {
+                let conn = workers[n].clone();
+                async move {
+                    let mut conn = conn.lock().await;
+                    for _ in 0..EACH {
+                        let (id, _): (i64, Vec<u8>) = sqlx::query_as(
+                            "update jobs set status = 1, attempt = attempt + 1 where id = (
+                                 select id from jobs where status = 0 order by id limit 1
+                                 for update skip locked)
+                             returning id, body",
+                        )
+                        .fetch_one(&mut *conn)
+                        .await
+                        .unwrap();
+                        sqlx::query("update jobs set status = 2 where id = $1")
+                            .bind(id)
+                            .execute(&mut *conn)
+                            .await
+                            .unwrap();
+                    }
+                }
+            });
+        });
+    drop(workers);
+}
+
 /// Deliveries claimed fifty at once and settled as they are done, by so many workers at once.
 #[divan::bench(args = cases(&[1, 8]))]
 fn claim_fifty_settle_each(bencher: divan::Bencher<'_, '_>, Case(backend, workers): Case) {

@@ -31,7 +31,7 @@ section! {
         database_url: Option<DatabaseUrl> = optional("\"sqlite:///var/lib/roasd/roasd.db\""),
         /// Connections to PostgreSQL at most, besides one that listens. Each node has its own, and
         /// together they stay below the server's max_connections.
-        database_connections: u32 = default("10").within(2.0, 200.0),
+        database_connections: u32 = default("16").within(2.0, 200.0),
         /// Which log lines are written: a level, and levels by module, such as
         /// "info,roasd::actors=debug".
         log: LogFilter = default("\"info\""),

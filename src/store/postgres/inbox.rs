@@ -1,10 +1,10 @@
 //! The inbox of each tenant.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 
 use async_trait::async_trait;
 
-use super::lanes::{Fences, Server, admitted, not_admitted};
+use super::lanes::{Fences, Kept, Server, admitted, flags, not_admitted};
 use super::{PostgresStore, column};
 use crate::domain::ids::TenantId;
 use crate::domain::time::Timestamp;
@@ -26,6 +26,7 @@ pub(super) struct Keeping(pub(super) Server);
 impl Work for Keeping {
     type Asked = Keep;
     type Answer = bool;
+    type Kept = Kept;
     const DOING: &'static str = "keeping a delivery";
 
     fn bytes(keep: &Keep) -> usize {
@@ -34,12 +35,13 @@ impl Work for Keeping {
 
     async fn work(
         &self,
+        kept: &mut Kept,
         batch: &[Request<Keep>],
     ) -> Result<Vec<Result<bool, StoreError>>, StoreError> {
         let fences = Fences::of(batch);
         // In the order of their keys: two nodes that keep the same deliveries at once would else
         // wait for each other.
-        let select = sqlx::query_as(concat!(
+        let query = sqlx::query(concat!(
             "with asked as (
                  select * from unnest($1::bigint[], $2::text[], $3::bigint[], $4::text[],
                      $5::text[], $6::text[], $7::bytea[], $8::bigint[])
@@ -53,7 +55,7 @@ impl Work for Keeping {
                  order by tenant, source, dedup_key, n
                  on conflict (tenant, source, dedup_key) do nothing
                  returning tenant, source, dedup_key)
-             select n, new.tenant is not null
+             select n, (new.tenant is not null)::int::bigint as done
              from admitted left join new using (tenant, source, dedup_key) order by n"
         ))
         .bind(fences.n)
@@ -64,8 +66,8 @@ impl Work for Keeping {
         .bind(column(batch, |r| clean(&r.asked.delivery.dedup_key)))
         .bind(column(batch, |r| r.asked.delivery.body.as_slice()))
         .bind(column(batch, |r| micros(r.asked.now)));
-        let rows: Vec<(i64, bool)> = self.0.session(Self::DOING).await?.list(select).await?;
-        let is_new: HashMap<i64, bool> = rows.into_iter().collect();
+        let rows = self.0.rows(kept, Self::DOING, query).await?;
+        let is_new = flags(&rows)?;
         let mut seen = HashSet::new();
         Ok((0..)
             .zip(batch)
@@ -123,10 +125,12 @@ impl Claiming {
 impl Work for Claiming {
     type Asked = Claim;
     type Answer = Vec<ClaimedDelivery>;
+    type Kept = Kept;
     const DOING: &'static str = "claiming deliveries";
 
     async fn work(
         &self,
+        kept: &mut Kept,
         batch: &[Request<Claim>],
     ) -> Result<Vec<Result<Vec<ClaimedDelivery>, StoreError>>, StoreError> {
         let mut results: Vec<_> = batch
@@ -151,8 +155,9 @@ impl Work for Claiming {
                      select admitted.n, admitted.until, found.id
                      from admitted cross join lateral (
                          select id from inbox
-                         where tenant = admitted.tenant and status in ('waiting', 'claimed')
-                           and (status = 'waiting' or lease_until <= admitted.now)
+                         where tenant = admitted.tenant and settled_at is null
+                           and (status = 'waiting'
+                               or (status = 'claimed' and lease_until <= admitted.now))
                          order by id limit admitted.most
                          for update skip locked) as found),
                  claimed as (
@@ -170,7 +175,7 @@ impl Work for Claiming {
             .bind(column(&terms, |(_, now, ..)| *now))
             .bind(column(&terms, |(_, _, until, _)| *until))
             .bind(column(&askers, limit));
-            let rows = self.0.session(Self::DOING).await?.rows(query).await?;
+            let rows = self.0.rows(kept, Self::DOING, query).await?;
             let mut found: BTreeMap<i64, VecDeque<ClaimedDelivery>> = BTreeMap::new();
             for row in &rows {
                 let columns = Columns::of("inbox", row);
@@ -203,6 +208,7 @@ pub(super) struct Settling(pub(super) Server);
 impl Work for Settling {
     type Asked = Settle;
     type Answer = ();
+    type Kept = Kept;
     const DOING: &'static str = "settling a delivery";
 
     fn bytes(settle: &Settle) -> usize {
@@ -212,6 +218,7 @@ impl Work for Settling {
 
     async fn work(
         &self,
+        kept: &mut Kept,
         batch: &[Request<Settle>],
     ) -> Result<Vec<Result<(), StoreError>>, StoreError> {
         let fences = Fences::of(batch);
@@ -229,7 +236,7 @@ impl Work for Settling {
             .zip(batch)
             .flat_map(|(n, r)| r.asked.outcome.poison.iter().map(move |part| (n, part)))
             .collect();
-        let select = sqlx::query_as(concat!(
+        let query = sqlx::query(concat!(
             "with asked as (
                  select * from unnest($1::bigint[], $2::text[], $3::bigint[], $4::text[],
                      $5::bigint[], $6::bigint[], $7::bigint[])
@@ -252,12 +259,14 @@ impl Work for Settling {
                  on conflict (tenant, deal_id) do update set last_asked_at = excluded.last_asked_at
                  where excluded.last_asked_at > deal_requests.last_asked_at),
              quarantined as (
-                 insert into inbox (tenant, source, parent_id, body, received_at, status, reason)
-                 select tenant, source, id, body, now, 'quarantined', reason
+                 insert into inbox (tenant, source, parent_id, body, received_at, settled_at, status,
+                     reason)
+                 select tenant, source, id, body, now, now, 'quarantined', reason
                  from unnest($10::bigint[], $11::bytea[], $12::text[]) with ordinality
                      as poison (n, body, reason, place)
                  join settled using (n) order by place)
-             select n, settled.id is not null from admitted left join settled using (n)"
+             select n, (settled.id is not null)::int::bigint as done
+             from admitted left join settled using (n)"
         ))
         .bind(fences.n)
         .bind(fences.node)
@@ -271,8 +280,8 @@ impl Work for Settling {
         .bind(column(&poison, |(n, _)| *n))
         .bind(column(&poison, |(_, (body, _))| body.as_slice()))
         .bind(column(&poison, |(_, (_, reason))| clean(reason)));
-        let rows: Vec<(i64, bool)> = self.0.session(Self::DOING).await?.list(select).await?;
-        let is_settled: HashMap<i64, bool> = rows.into_iter().collect();
+        let rows = self.0.rows(kept, Self::DOING, query).await?;
+        let is_settled = flags(&rows)?;
         Ok((0..)
             .zip(batch)
             .map(|(n, request)| match is_settled.get(&n) {
@@ -380,13 +389,14 @@ impl InboxStore for PostgresStore {
         let query = match tenant {
             Some(tenant) => sqlx::query(
                 "select id, tenant, source, body, reason, received_at from inbox
-                 where tenant = $1 and status = 'quarantined' order by id limit $2",
+                 where tenant = $1 and reason is not null and status = 'quarantined'
+                 order by id limit $2",
             )
             .bind(tenant.as_str())
             .bind(i64::from(limit)),
             None => sqlx::query(
                 "select id, tenant, source, body, reason, received_at from inbox
-                 where status = 'quarantined' order by id limit $1",
+                 where reason is not null and status = 'quarantined' order by id limit $1",
             )
             .bind(i64::from(limit)),
         };
@@ -431,11 +441,14 @@ impl InboxStore for PostgresStore {
         let query = sqlx::query(
             "select
                  (select count(*) from inbox
-                  where tenant = $1 and status in ('waiting', 'claimed')) as waiting,
+                  where tenant = $1 and settled_at is null
+                    and status in ('waiting', 'claimed')) as waiting,
                  (select min(received_at) from inbox
-                  where tenant = $1 and status in ('waiting', 'claimed')) as oldest_at,
+                  where tenant = $1 and settled_at is null
+                    and status in ('waiting', 'claimed')) as oldest_at,
                  (select count(*) from inbox
-                  where tenant = $1 and status = 'quarantined') as quarantined",
+                  where tenant = $1 and reason is not null
+                    and status = 'quarantined') as quarantined",
         )
         .bind(tenant.as_str());
         let row = self.row("reading the inbox's depth", query).await?;

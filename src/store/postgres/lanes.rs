@@ -2,19 +2,26 @@
 //! does a whole batch by one statement, which is a transaction of its own: one message to the server
 //! and one sync for all.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use sqlx::postgres::PgPool;
+use sqlx::postgres::{PgPool, PgRow};
 
-use super::session::{self, Patience, Reader};
+use super::session::{self, Patience, Reader, Statement};
 use super::{inbox, visits};
 use crate::store::StoreError;
 use crate::store::nodes::Fence;
-use crate::store::sql::lane::{Lane, Request, Work};
+use crate::store::sql::cells::Columns;
+use crate::store::sql::lane::{Lane, Request};
 use crate::store::sql::nodes::deposed;
 
-/// Commits of one lane under way at once: while one waits for the disk the next is put together.
-const COMMITS: usize = 2;
+/// Workers for deliveries: while the commit of one waits for the disk the other puts the next
+/// together. Whoever delivers comes in crowds, and more workers would only make the batches smaller.
+const KEEPERS: usize = 2;
+
+/// Workers for claims, and for settlements. Each of these is waited for by one who can do nothing else
+/// meanwhile, so on a slow disk a second wait costs more than a smaller batch.
+const HELPERS: usize = 4;
 
 /// The part of each lane's statement that lets only holders through. Before it stands `asked`, with
 /// the number of each request as `n` and what it is fenced by (or nothing) as `node_id` and `fence`;
@@ -60,6 +67,16 @@ impl<'r> Fences<'r> {
     }
 }
 
+/// What a statement says of each request that was admitted: whether it was done.
+pub(super) fn flags(rows: &[PgRow]) -> Result<HashMap<i64, bool>, StoreError> {
+    rows.iter()
+        .map(|row| {
+            let row = Columns::of("a batch", row);
+            Ok((row.get("n")?, row.flag("done")?))
+        })
+        .collect()
+}
+
 /// What a request is answered that was not admitted.
 pub(super) fn not_admitted(fence: Option<&Arc<Fence>>, doing: &'static str) -> StoreError {
     match fence {
@@ -78,10 +95,24 @@ pub(super) struct Server {
     patience: Patience,
 }
 
+/// The connection that a worker keeps while there is work.
+pub(super) type Kept = Option<Reader>;
+
 impl Server {
-    /// A connection for one statement.
-    pub(super) async fn session(&self, doing: &'static str) -> Result<Reader, StoreError> {
-        session::reader(&self.pool, &self.patience, doing).await
+    /// Runs a batch's statement on the connection that is kept, which is given up if it fails.
+    pub(super) async fn rows(
+        &self,
+        kept: &mut Kept,
+        doing: &'static str,
+        statement: Statement<'_>,
+    ) -> Result<Vec<PgRow>, StoreError> {
+        let mut session = match kept.take() {
+            Some(session) => session,
+            None => session::reader(&self.pool, &self.patience, doing).await?,
+        };
+        let rows = session.rows(statement).await?;
+        *kept = Some(session);
+        Ok(rows)
     }
 }
 
@@ -102,14 +133,10 @@ impl Lanes {
             patience: patience.clone(),
         };
         Self {
-            deliveries: lane(inbox::Keeping(server())),
-            claims: lane(inbox::Claiming(server())),
-            settlements: lane(inbox::Settling(server())),
-            visits: lane(visits::Keeping(server())),
+            deliveries: Lane::start(inbox::Keeping(server()), KEEPERS),
+            claims: Lane::start(inbox::Claiming(server()), HELPERS),
+            settlements: Lane::start(inbox::Settling(server()), HELPERS),
+            visits: Lane::start(visits::Keeping(server()), KEEPERS),
         }
     }
-}
-
-fn lane<W: Work>(work: W) -> Lane<W> {
-    Lane::start(work, COMMITS)
 }

@@ -1,10 +1,10 @@
 //! Visits to landing pages.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use async_trait::async_trait;
 
-use super::lanes::{Fences, Server, admitted, not_admitted};
+use super::lanes::{Fences, Kept, Server, admitted, flags, not_admitted};
 use super::{PostgresStore, column};
 use crate::domain::ids::{TenantId, VisitId};
 use crate::domain::time::Timestamp;
@@ -31,15 +31,17 @@ pub(super) struct Keeping(pub(super) Server);
 impl Work for Keeping {
     type Asked = Keep;
     type Answer = bool;
+    type Kept = Kept;
     const DOING: &'static str = "keeping a visit";
 
     async fn work(
         &self,
+        kept: &mut Kept,
         batch: &[Request<Keep>],
     ) -> Result<Vec<Result<bool, StoreError>>, StoreError> {
         let fences = Fences::of(batch);
         let visits = column(batch, |request| &request.asked.visit);
-        let select = sqlx::query_as(concat!(
+        let query = sqlx::query(concat!(
             "with asked as (
                  select * from unnest($1::bigint[], $2::text[], $3::bigint[], $4::text[],
                      $5::text[], $6::bigint[], $7::text[], $8::text[], $9::text[], $10::text[],
@@ -59,7 +61,8 @@ impl Work for Keeping {
             " from admitted order by tenant, id, n
                  on conflict (tenant, id) do nothing
                  returning tenant, id)
-             select n, new.tenant is not null from admitted left join new using (tenant, id)"
+             select n, (new.tenant is not null)::int::bigint as done
+             from admitted left join new using (tenant, id)"
         ))
         .bind(fences.n)
         .bind(fences.node)
@@ -86,8 +89,8 @@ impl Work for Keeping {
         .bind(column(&visits, |visit| hash(visit, &visit.fingerprint)))
         .bind(column(&visits, |visit| hash(visit, &visit.ip)))
         .bind(column(&visits, |visit| hash(visit, &visit.user_agent)));
-        let rows: Vec<(i64, bool)> = self.0.session(Self::DOING).await?.list(select).await?;
-        let is_new: HashMap<i64, bool> = rows.into_iter().collect();
+        let rows = self.0.rows(kept, Self::DOING, query).await?;
+        let is_new = flags(&rows)?;
         let mut seen = HashSet::new();
         Ok((0..)
             .zip(batch)

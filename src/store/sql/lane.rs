@@ -2,8 +2,9 @@
 //! Who asks alone waits for nobody; under load one sync serves many.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Mutex, mpsc, oneshot};
 
 use crate::store::StoreError;
 use crate::store::nodes::Fence;
@@ -14,12 +15,17 @@ const BATCH_MAX: usize = 256;
 /// Bytes that share a commit at most, except for one request that is larger by itself.
 const BATCH_BYTES_MAX: usize = 4 * 1_024 * 1_024;
 
+/// How long a worker without work keeps what it works with.
+const KEPT_FOR: Duration = Duration::from_millis(50);
+
 /// One kind of work that is done for many at once.
 pub(in crate::store) trait Work: Send + Sync + 'static {
     /// What is asked for.
     type Asked: Send + Sync + 'static;
     /// What is answered.
     type Answer: Send + 'static;
+    /// What a worker keeps from one batch to the next while there is work, such as a connection.
+    type Kept: Default + Send;
     /// What is being done.
     const DOING: &'static str;
 
@@ -32,6 +38,7 @@ pub(in crate::store) trait Work: Send + Sync + 'static {
     /// An error of the whole means that nothing of it was done.
     fn work(
         &self,
+        kept: &mut Self::Kept,
         batch: &[Request<Self::Asked>],
     ) -> impl Future<Output = Result<Vec<Result<Self::Answer, StoreError>>, StoreError>> + Send;
 }
@@ -48,7 +55,7 @@ pub(in crate::store) struct Request<T> {
 type Answer<W> = Result<<W as Work>::Answer, StoreError>;
 type Waiting<W> = (Request<<W as Work>::Asked>, oneshot::Sender<Answer<W>>);
 
-/// The way to the task that does one kind of work. The task ends with the last of its lanes.
+/// The way to the workers that do one kind of work. They end with the last of its lanes.
 pub(in crate::store) struct Lane<W: Work>(mpsc::Sender<Waiting<W>>);
 
 impl<W: Work> std::fmt::Debug for Lane<W> {
@@ -64,26 +71,13 @@ impl<W: Work> Clone for Lane<W> {
 }
 
 impl<W: Work> Lane<W> {
-    /// Starts the task, which has so many commits under way at most.
-    pub(in crate::store) fn start(work: W, commits: usize) -> Self {
-        let (sender, mut receiver) = mpsc::channel::<Waiting<W>>(BATCH_MAX);
-        let (work, under_way) = (Arc::new(work), Arc::new(Semaphore::new(commits)));
-        tokio::spawn(async move {
-            let mut arrived = Vec::new();
-            // Whoever arrives while none may begin waits for the next.
-            while let Ok(permit) = under_way.clone().acquire_owned().await {
-                if receiver.recv_many(&mut arrived, BATCH_MAX).await == 0 {
-                    return;
-                }
-                let (work, arrived) = (work.clone(), std::mem::take(&mut arrived));
-                tokio::spawn(async move {
-                    for batch in cut::<W>(arrived) {
-                        serve(&*work, batch).await;
-                    }
-                    drop(permit);
-                });
-            }
-        });
+    /// Starts so many workers; each has one commit under way at most.
+    pub(in crate::store) fn start(work: W, workers: usize) -> Self {
+        let (sender, receiver) = mpsc::channel::<Waiting<W>>(BATCH_MAX);
+        let (work, receiver) = (Arc::new(work), Arc::new(Mutex::new(receiver)));
+        for _ in 0..workers {
+            tokio::spawn(keep_working(work.clone(), receiver.clone()));
+        }
         Self(sender)
     }
 
@@ -101,6 +95,37 @@ impl<W: Work> Lane<W> {
         let request = Request { asked, fence };
         self.0.send((request, answer)).await.map_err(|_| gone())?;
         answered.await.map_err(|_| gone())?
+    }
+}
+
+/// Takes what has arrived, whoever's turn it is, and does it. What arrives while all are at work waits
+/// for the first that is free.
+async fn keep_working<W: Work>(work: Arc<W>, receiver: Arc<Mutex<mpsc::Receiver<Waiting<W>>>>) {
+    let mut kept = None;
+    loop {
+        let mut arrived = Vec::new();
+        let taken = async {
+            receiver
+                .lock()
+                .await
+                .recv_many(&mut arrived, BATCH_MAX)
+                .await
+        };
+        let count = if kept.is_some() {
+            tokio::time::timeout(KEPT_FOR, taken).await.ok()
+        } else {
+            Some(taken.await)
+        };
+        match count {
+            None => kept = None,
+            Some(0) => return,
+            Some(_) => {
+                let kept = kept.get_or_insert_default();
+                for batch in cut::<W>(arrived) {
+                    serve(&*work, kept, batch).await;
+                }
+            }
+        }
     }
 }
 
@@ -123,16 +148,16 @@ fn cut<W: Work>(arrived: Vec<Waiting<W>>) -> Vec<Vec<Waiting<W>>> {
 }
 
 /// Does a batch and tells each how it went.
-async fn serve<W: Work>(work: &W, batch: Vec<Waiting<W>>) {
+async fn serve<W: Work>(work: &W, kept: &mut W::Kept, batch: Vec<Waiting<W>>) {
     let (requests, answers): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
-    let results = match work.work(&requests).await {
+    let results = match work.work(kept, &requests).await {
         Ok(results) => results,
         // One bad request undoes the transaction of all, so each gets one of its own and only the bad
         // one fails.
         Err(StoreError::Broken { .. }) if requests.len() > 1 => {
             let mut results = Vec::with_capacity(requests.len());
             for request in &requests {
-                let alone = work.work(std::slice::from_ref(request)).await;
+                let alone = work.work(kept, std::slice::from_ref(request)).await;
                 results.push(
                     alone.and_then(|mut one| one.pop().unwrap_or_else(|| Err(no_answer::<W>()))),
                 );
@@ -190,6 +215,7 @@ mod tests {
     impl Work for Noting {
         type Asked = u32;
         type Answer = u32;
+        type Kept = ();
         const DOING: &'static str = "noting";
 
         fn bytes(asked: &u32) -> usize {
@@ -202,6 +228,7 @@ mod tests {
 
         async fn work(
             &self,
+            _: &mut (),
             batch: &[Request<u32>],
         ) -> Result<Vec<Result<u32, StoreError>>, StoreError> {
             self.0.lock().unwrap().push(batch.len());

@@ -1,4 +1,4 @@
-//! The statements that forget; both stores take them as they are.
+//! The statements that forget; both stores take them as they are, but for PostgreSQL's inbox.
 
 use super::values::micros;
 use crate::domain::time::{self, TimeZone, Timestamp};

@@ -35,10 +35,12 @@ pub(super) struct ByTurns<E> {
 impl<E: Each> Work for ByTurns<E> {
     type Asked = E::Asked;
     type Answer = E::Answer;
+    type Kept = ();
     const DOING: &'static str = E::DOING;
 
     async fn work(
         &self,
+        _: &mut (),
         batch: &[Request<E::Asked>],
     ) -> Result<Vec<Result<E::Answer, StoreError>>, StoreError> {
         let mut tx = begin_write(&self.writer, E::DOING).await?;

@@ -118,10 +118,13 @@ const PLAIN: &str = "template template0 encoding 'UTF8' locale_provider icu icu_
 
 /// The database that is copied for each test, made by whoever is first.
 async fn template(conn: &mut PgConnection) -> String {
-    let migration = include_str!("../../../migrations/postgres/0001_init.sql");
+    let migrations = concat!(
+        include_str!("../../../migrations/postgres/0001_init.sql"),
+        include_str!("../../../migrations/postgres/0002_retention.sql"),
+    );
     let name = format!(
         "roasd_template_{}",
-        &hex::encode(Sha256::digest(migration))[..12]
+        &hex::encode(Sha256::digest(migrations))[..12]
     );
     let exists = "select exists (select 1 from pg_database where datname = $1)";
     let is_there = |exists| sqlx::query_scalar::<_, bool>(exists).bind(name.clone());
