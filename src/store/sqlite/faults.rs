@@ -27,6 +27,14 @@ pub(super) fn primary_code(cause: &dyn sqlx::error::DatabaseError) -> Option<i32
     Some(code & 0xff)
 }
 
+/// Whether another connection holds what was asked for.
+pub(super) fn is_busy(error: &sqlx::Error) -> bool {
+    error
+        .as_database_error()
+        .and_then(primary_code)
+        .is_some_and(|code| matches!(code, 5 | 6))
+}
+
 /// How errors of one undertaking are told, such as `"settling a deal"`.
 pub(super) fn fault(doing: &'static str) -> impl Fn(sqlx::Error) -> StoreError + Copy {
     move |error| {

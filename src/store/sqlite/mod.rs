@@ -40,7 +40,7 @@ use super::StoreError;
 use super::nodes::Fence;
 use super::sql::nodes::{check_own, deposed};
 use crate::domain::ids::TenantId;
-use faults::fault;
+use faults::{fault, is_busy};
 
 /// Parameters that one statement may have at most. Source: SQLite, `SQLITE_MAX_VARIABLE_NUMBER`.
 const BIND_LIMIT: usize = 32_766;
@@ -106,13 +106,7 @@ impl SqliteStore {
             // A WAL that grew in a burst is given back to the disk.
             .pragma("journal_size_limit", "16777216")
             .disable_statement_logging();
-        let writer = SqlitePoolOptions::new()
-            .max_connections(1)
-            .idle_timeout(None)
-            .max_lifetime(None)
-            .test_before_acquire(false)
-            .acquire_timeout(Duration::from_secs(30))
-            .connect_with(connect.clone())
+        let writer = open_writer(&connect, options.busy_timeout)
             .await
             .map_err(|error| schema::cannot_open(&path, &error))?;
         schema::prepare(&writer, &path, options.migrate).await?;
@@ -164,6 +158,34 @@ impl SqliteStore {
         doing: &'static str,
     ) -> Result<Transaction<'static, Sqlite>, StoreError> {
         self.readers.begin().await.map_err(fault(doing))
+    }
+}
+
+/// How long between two tries to open a file that another process is just opening.
+const TRY_AGAIN_AFTER: Duration = Duration::from_millis(10);
+
+/// Opens the connection that writes. The switch to WAL mode, and the clean-up by the last one that
+/// closes, answer "busy" at once instead of waiting for the time-out, so they are waited out here.
+async fn open_writer(
+    connect: &SqliteConnectOptions,
+    within: Duration,
+) -> Result<SqlitePool, sqlx::Error> {
+    let mut tries = within.as_millis() / TRY_AGAIN_AFTER.as_millis();
+    loop {
+        let opened = SqlitePoolOptions::new()
+            .max_connections(1)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .test_before_acquire(false)
+            .acquire_timeout(Duration::from_secs(30))
+            .connect_with(connect.clone())
+            .await;
+        match opened {
+            Err(error) if tries > 0 && is_busy(&error) => tries -= 1,
+            outcome => return outcome,
+        }
+        #[expect(clippy::disallowed_methods, reason = "another process is waited for")]
+        tokio::time::sleep(TRY_AGAIN_AFTER).await;
     }
 }
 

@@ -77,7 +77,7 @@ async fn closing_leaves_one_whole_file() {
 async fn many_may_open_at_once() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("roasd.db");
-    let tasks: Vec<_> = (0..6)
+    let tasks: Vec<_> = (0..24)
         .map(|_| {
             let path = path.clone();
             tokio::spawn(async move { try_open(&path).await })
