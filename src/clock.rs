@@ -43,6 +43,26 @@ pub trait Clock: Send + Sync + fmt::Debug {
     fn hold(&self) -> Hold;
 }
 
+/// Time since the machine started, on a clock that nobody sets and that goes on while the machine
+/// sleeps or the process is stopped: what leases are watched by.
+#[must_use]
+pub fn since_boot() -> std::time::Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+    let nanos = u32::try_from(time.tv_nsec).unwrap_or(0);
+    std::time::Duration::new(seconds, nanos)
+}
+
+/// Waits in the machine's own time, whatever time the rest lives by: for leases and heartbeats, which
+/// other processes measure.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "what other processes measure cannot be rehearsed at another speed"
+)]
+pub async fn wall_sleep(span: std::time::Duration) {
+    tokio::time::sleep(span).await;
+}
+
 /// Waits for `span` on `clock`; see [`Clock::sleep_until`].
 pub async fn sleep(clock: &dyn Clock, span: SignedDuration, key: &str) {
     clock.sleep_until(time::add(clock.now(), span), key).await;

@@ -15,24 +15,27 @@ use anyhow::Context as _;
 use arc_swap::ArcSwap;
 use secrecy::{ExposeSecret as _, SecretString};
 
-use crate::actors::context::{Context, RehearsedPanic};
+use crate::actors::context::{Blueprint, RehearsedPanic};
 use crate::actors::handle::{Handle, HealthBoard};
 use crate::actors::housekeeper::{Housekeeping, Retention};
+use crate::actors::lease::LeaseSlot;
+use crate::actors::placement::Placing;
 use crate::actors::root::{self, RootArgs, RootMsg};
 use crate::actors::stage::Stage;
 use crate::clock::Clock;
 use crate::config::{self, Config};
-use crate::domain::ids::TenantId;
+use crate::domain::ids::{NodeId, TenantId};
 use crate::domain::policy::{Policy, RoasdPolicy};
 use crate::domain::time::{self, SignedDuration};
 use crate::http::HttpSettings;
 use crate::store::Store;
 use crate::store::models::ModelVersion;
+use crate::store::nodes::NodeInfo;
 use crate::vendors::embedder::Embedder;
 use crate::vendors::embedder::lexical::Lexical;
 use crate::vendors::hubspot::HubSpot;
 use crate::vendors::hubspot::client::HubSpotClient;
-use crate::vendors::meta::client::MetaClient;
+use crate::vendors::meta::client::{Leave, MetaClient};
 use crate::vendors::meta::throttle::MetaGate;
 use gates::Gates;
 pub use parts::{App, Parts, TenantParts};
@@ -42,17 +45,23 @@ pub use parts::{App, Parts, TenantParts};
 /// # Errors
 /// When the key cannot be read or made.
 pub fn installation_seed(config: &Config) -> anyhow::Result<u64> {
-    use sha2::Digest as _;
     let configured = config.privacy.hash_key.as_ref();
     let dir = made(&config.daemon.data_dir)?;
     let key = hash_key(configured.map(config::Secret::value), &dir)?;
-    let digest = sha2::Sha256::new()
-        .chain_update("seed")
-        .chain_update(key.expose_secret())
-        .finalize();
+    let digest = keyed("seed", &key);
     let mut first = [0; 8];
     first.copy_from_slice(&digest[..8]);
     Ok(u64::from_be_bytes(first))
+}
+
+/// What a key comes to for one use; says nothing of the key, nor of another use.
+fn keyed(purpose: &str, key: &SecretString) -> [u8; 32] {
+    use sha2::Digest as _;
+    sha2::Sha256::new()
+        .chain_update(purpose)
+        .chain_update(key.expose_secret())
+        .finalize()
+        .into()
 }
 
 /// The file in `data_dir` that stops every write while it exists.
@@ -207,14 +216,18 @@ impl Daemon {
                 registered_at: clock.now(),
             })
             .await?;
-        let mut contexts = Vec::new();
-        for tenant in parts.tenants.values() {
-            contexts.push(shared.context(tenant, parts.is_rehearsal).await?);
-        }
         let hash_key = hash_key(parts.hash_key.as_ref(), &dir)?;
+        let placing = match store.is_shared() {
+            true => Some(placing(&parts, store.as_ref(), &hash_key, &gates).await?),
+            false => None,
+        };
+        let mut blueprints = Vec::new();
+        for tenant in parts.tenants.values() {
+            blueprints.push(shared.blueprint(tenant, parts.is_rehearsal)?);
+        }
         let retention = Arc::new(ArcSwap::from_pointee(parts.retention));
         let (handle, root, root_task) = root::start(RootArgs {
-            tenants: contexts,
+            tenants: blueprints,
             store: store.clone(),
             clock: clock.clone(),
             seed,
@@ -224,6 +237,7 @@ impl Daemon {
                 retention: retention.clone(),
                 metrics,
             },
+            placing,
             hold: hold.clone(),
         })
         .await?;
@@ -305,8 +319,8 @@ impl Daemon {
         let mut reload = Vec::new();
         for id in changes.tenants_added.iter().chain(&changes.tenants_changed) {
             if let Some(tenant) = parts.tenants.get(id) {
-                let context = self.shared.context(tenant, parts.is_rehearsal).await?;
-                reload.push((id.clone(), Some(context)));
+                let blueprint = self.shared.blueprint(tenant, parts.is_rehearsal)?;
+                reload.push((id.clone(), Some(blueprint)));
             }
         }
         reload.extend(changes.tenants_removed.iter().map(|id| (id.clone(), None)));
@@ -354,7 +368,7 @@ impl Daemon {
 /// One tenant's clients.
 pub struct Vendors {
     /// Meta.
-    pub meta: Arc<MetaClient>,
+    pub meta: MetaClient,
     /// HubSpot; a tenant may do without.
     pub hubspot: Option<Arc<dyn HubSpot>>,
 }
@@ -380,7 +394,7 @@ pub fn vendors(
             .with_context(|| format!("tenants.{id}.hubspot cannot be used"))
     });
     Ok(Vendors {
-        meta: Arc::new(meta),
+        meta,
         hubspot: hubspot.transpose()?,
     })
 }
@@ -390,41 +404,87 @@ impl Shared {
         self.store.save_gate(&self.gates.rows()).await
     }
 
-    async fn context(
+    fn blueprint(
         &self,
         tenant: &TenantParts,
         is_rehearsal: bool,
-    ) -> anyhow::Result<Arc<Context>> {
+    ) -> anyhow::Result<Arc<Blueprint>> {
         let settings = tenant.settings.clone();
         let id = settings.id.clone();
         let gate = self.gates.of(&tenant.app);
         let gate = gate.with_context(|| format!("tenants.{id} has an app without a gate"))?;
+        let slot = Arc::new(LeaseSlot::default());
+        let leave: Leave = {
+            let slot = slot.clone();
+            Arc::new(move || slot.is_good())
+        };
         let Vendors { meta, hubspot } = vendors(tenant, &gate, &self.clock, &self.http)?;
-        self.store
-            .ensure_tenant(&id, &settings.name, self.clock.now())
-            .await?;
-        self.store
-            .record_stage_values(&id, settings.stages.all(), self.clock.now())
-            .await?;
-        let seed = tenant_seed(self.seed, &id);
-        Ok(Arc::new(Context {
+        Ok(Arc::new(Blueprint {
             pause_file: Some(self.data_dir.join(PAUSE_FILE)),
             rehearsed_panic: rehearsed_panic(self.panic_cue.as_deref(), &id)
-                .filter(|_| is_rehearsal),
-            jitter: Context::jitter_rng(seed),
+                .filter(|_| is_rehearsal)
+                .map(Arc::new),
+            call_timeout: tenant.meta.timeout,
+            seed: tenant_seed(self.seed, &id),
             tenant: settings,
-            store: self.store.clone(),
-            meta,
+            meta: Arc::new(meta.with_leave(leave)),
             gate,
             hubspot,
             clock: self.clock.clone(),
             embedder: self.embedder.clone(),
             policy: self.policy.clone(),
-            neighbours: ArcSwap::default(),
-            seed,
-            named: AtomicU64::new(0),
+            slot,
         }))
     }
+}
+
+/// How this node shares the tenants with others.
+async fn placing(
+    parts: &Parts,
+    store: &dyn Store,
+    hash_key: &SecretString,
+    gates: &Arc<Gates>,
+) -> anyhow::Result<Placing> {
+    let check = keyed("check", hash_key);
+    if !store.agree_on_key(&hex::encode(&check[..8])).await? {
+        anyhow::bail!(
+            "another node on this database has another key of hashes, and neither would recognise the \
+             other's visitors; give all of them the same privacy.hash_key (that of the first is in \
+             the file hash.key of its data_dir)"
+        );
+    }
+    let id = match &parts.node {
+        Some(name) => NodeId::new(name)?,
+        None => unnamed_node()?,
+    };
+    Ok(Placing {
+        node: NodeInfo {
+            id,
+            host: host(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        },
+        ttl: parts.lease,
+        holdings: Arc::default(),
+        gates: gates.clone(),
+    })
+}
+
+fn host() -> String {
+    rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .into_owned()
+}
+
+/// A name that no other process has: the machine's, as far as it can be part of one, and chance.
+fn unnamed_node() -> anyhow::Result<NodeId> {
+    let host: String = host()
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
+        .take(24)
+        .collect();
+    let chance = hex::encode(&random_bytes()?[..4]);
+    Ok(NodeId::new(format!("{host}-{chance}"))?)
 }
 
 fn pause_file_probe(path: PathBuf) -> crate::http::PauseFileProbe {

@@ -11,6 +11,7 @@ use arc_swap::ArcSwap;
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha12Rng;
 
+use super::lease::{Lease, LeaseSlot};
 use super::stage::{Progress, Stage};
 use crate::clock::Clock;
 use crate::domain::attribution::AttributionRules;
@@ -93,12 +94,74 @@ pub struct RehearsedPanic {
     pub seen: AtomicU64,
 }
 
+/// A tenant that may run here: all that its actors share, but the store and the right to work.
+pub struct Blueprint {
+    /// The tenant's settings.
+    pub tenant: TenantSettings,
+    /// Meta. Its calls leave while `slot` holds a good lease.
+    pub meta: Arc<dyn MetaAds>,
+    /// The gate to Meta.
+    pub gate: Arc<MetaGate>,
+    /// HubSpot; a tenant may do without.
+    pub hubspot: Option<Arc<dyn HubSpot>>,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// Turns a creative's text into a vector.
+    pub embedder: Arc<dyn Embedder>,
+    /// What decides.
+    pub policy: Arc<dyn Policy>,
+    /// Keys draws and names.
+    pub seed: u64,
+    /// While this file exists nothing is written to Meta, whatever else is broken.
+    pub pause_file: Option<PathBuf>,
+    /// A panic on cue.
+    pub rehearsed_panic: Option<Arc<RehearsedPanic>>,
+    /// How long a call to Meta may be on its way.
+    pub call_timeout: Duration,
+    /// Where the tenant's clients find the lease in force.
+    pub slot: Arc<LeaseSlot>,
+}
+
+impl std::fmt::Debug for Blueprint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Blueprint({})", self.tenant.id)
+    }
+}
+
+impl Blueprint {
+    /// What the actors share while `lease` is theirs; `store` is fenced by it where several nodes
+    /// share one.
+    #[must_use]
+    pub fn context(&self, store: Arc<dyn Store>, lease: Arc<Lease>) -> Arc<Context> {
+        self.slot.set(Some(lease.clone()));
+        Arc::new(Context {
+            tenant: self.tenant.clone(),
+            store,
+            lease,
+            meta: self.meta.clone(),
+            gate: self.gate.clone(),
+            hubspot: self.hubspot.clone(),
+            clock: self.clock.clone(),
+            embedder: self.embedder.clone(),
+            policy: self.policy.clone(),
+            neighbours: ArcSwap::default(),
+            seed: self.seed,
+            pause_file: self.pause_file.clone(),
+            rehearsed_panic: self.rehearsed_panic.clone(),
+            jitter: Context::jitter_rng(self.seed),
+            named: AtomicU64::new(0),
+        })
+    }
+}
+
 /// What the actors of one tenant share.
 pub struct Context {
     /// The tenant's settings.
     pub tenant: TenantSettings,
     /// The store.
     pub store: Arc<dyn Store>,
+    /// The right to work for the tenant.
+    pub lease: Arc<Lease>,
     /// Meta.
     pub meta: Arc<dyn MetaAds>,
     /// The gate to Meta.
@@ -118,7 +181,7 @@ pub struct Context {
     /// While this file exists nothing is written to Meta, whatever else is broken.
     pub pause_file: Option<PathBuf>,
     /// A panic on cue.
-    pub rehearsed_panic: Option<RehearsedPanic>,
+    pub rehearsed_panic: Option<Arc<RehearsedPanic>>,
     /// Draws jitter.
     pub jitter: Mutex<ChaCha12Rng>,
     /// Counts things named, so that two of one instant differ.
@@ -361,6 +424,7 @@ pub fn gate_snapshot(
 /// [`super::stage::Broken`] for all but weather.
 pub fn weather(error: &StoreError) -> Result<Progress, super::stage::Broken> {
     match error {
+        // Deposed: the placement ends these actors as soon as it hears of it.
         StoreError::Unavailable { .. } | StoreError::Deposed { .. } => {
             Ok(Progress::Degraded(chain(error)))
         }

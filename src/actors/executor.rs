@@ -100,6 +100,8 @@ impl ExecutorWork {
             ..
         } = self.context.as_ref();
         let due = store.next_due(&tenant.id).await?;
+        // A call of a node that lost the tenant may still be on its way.
+        let due = due.map(|due| due.max(self.context.lease.settled_after));
         if due.is_none_or(|due| due > clock.now()) {
             return Ok((Progress::Idle, due));
         }

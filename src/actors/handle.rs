@@ -39,6 +39,8 @@ pub struct TenantHealth {
     pub parked: Option<String>,
     /// Whether its actors run.
     pub is_running: bool,
+    /// The other node that works for it, where several share the store.
+    pub elsewhere: Option<String>,
 }
 
 /// The health of every tenant, and of what a node has one of; the actors write, the outside reads.
@@ -46,6 +48,7 @@ pub struct TenantHealth {
 pub struct HealthBoard {
     tenants: Mutex<BTreeMap<TenantId, TenantHealth>>,
     housekeeper: Mutex<StageHealth>,
+    placement: Mutex<StageHealth>,
 }
 
 impl HealthBoard {
@@ -90,6 +93,19 @@ impl HealthBoard {
         change(&mut entry.unwrap_or_else(PoisonError::into_inner));
     }
 
+    /// A copy of the placement's entry.
+    #[must_use]
+    pub fn placement(&self) -> StageHealth {
+        let entry = self.placement.lock();
+        entry.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Changes the placement's entry.
+    pub fn update_placement(&self, change: impl FnOnce(&mut StageHealth)) {
+        let entry = self.placement.lock();
+        change(&mut entry.unwrap_or_else(PoisonError::into_inner));
+    }
+
     fn lock(&self) -> MutexGuard<'_, BTreeMap<TenantId, TenantHealth>> {
         self.tenants.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -116,6 +132,12 @@ impl Handle {
     #[must_use]
     pub fn health(&self) -> BTreeMap<TenantId, TenantHealth> {
         self.board.read()
+    }
+
+    /// The health of the placement, where several nodes share the store.
+    #[must_use]
+    pub fn placement(&self) -> StageHealth {
+        self.board.placement()
     }
 
     /// The health of the housekeeper.

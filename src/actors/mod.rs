@@ -1,4 +1,5 @@
-//! The tree of actors: a root, one subtree per tenant, in each five stages, and one housekeeper.
+//! The tree of actors: a root, one subtree per tenant, in each five stages, one housekeeper, and
+//! one placement where several nodes share the store.
 //! Messages are nudges; the truth is in the store.
 
 pub mod attribution;
@@ -6,7 +7,9 @@ pub mod context;
 pub mod executor;
 pub mod handle;
 pub mod housekeeper;
+pub mod lease;
 pub mod optimizer;
+pub mod placement;
 pub mod restart;
 pub mod root;
 pub mod stage;

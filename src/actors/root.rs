@@ -1,7 +1,8 @@
 //! The root of the tree: starts the tenants, starts a failed one again, parks one that fails too
 //! often, and takes a parked one back when an operator resumes it. One tenant's trouble is never
 //! another's. The housekeeper stands beside the tenants; one that fails too often rests for a day,
-//! since nothing waits for it.
+//! since nothing waits for it. Where several nodes share the store, the placement says which tenants
+//! run here; without it all do.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,11 +12,13 @@ use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SupervisionEvent};
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha12Rng;
 
-use super::context::Context;
+use super::context::{Blueprint, Context};
 use super::handle::{Handle, HealthBoard};
 use super::housekeeper::{
     HousekeeperActor, HousekeeperArgs, HousekeeperMsg, Housekeeping, next_day,
 };
+use super::lease::Lease;
+use super::placement::{Held, PlacementActor, PlacementArgs, PlacementMsg, Placing};
 use super::restart::{Failures, RestartPolicy, Verdict};
 use super::stage::wake_at;
 use super::tenant::{TenantActor, TenantArgs, TenantMsg};
@@ -23,13 +26,15 @@ use crate::clock::{Clock, Hold};
 use crate::domain::ids::TenantId;
 use crate::domain::time::{self, Timestamp};
 use crate::store::Store;
-use crate::store::tenants::Held;
+use crate::store::tenants::Held as HeldBy;
 
 /// What the root can be told.
 #[derive(Debug)]
 pub enum RootMsg {
-    /// Something came into a tenant's inbox.
+    /// Something came into a tenant's inbox, or its queue.
     Intake(TenantId, Hold),
+    /// The same, said by another node.
+    Heard(TenantId, Hold),
     /// The wait after a tenant's failure is over.
     Respawn(TenantId, Hold),
     /// The wait after the housekeeper's failure is over.
@@ -40,15 +45,27 @@ pub enum RootMsg {
     HousekeeperFell(Hold),
     /// Time to look for resumed tenants.
     Look(Hold),
+    /// These tenants are this node's from now on.
+    Take(Vec<Held>, Hold),
+    /// These are to be handed over: they stop softly, then their leases are released.
+    Give(Vec<TenantId>, Hold),
+    /// These are another node's by now: they are cut off.
+    Lost(Vec<TenantId>, Hold),
+    /// A tenant that was to stop has stopped.
+    Stopped(TenantId, Hold),
+    /// There may be something to do for every tenant.
+    IntakeAll(Hold),
+    /// The wait after the placement's failure is over.
+    RespawnPlacement(Hold),
     /// The configuration of these tenants changed: new, changed (`Some`) or gone (`None`).
-    Reload(Vec<(TenantId, Option<Arc<Context>>)>, Hold),
+    Reload(Vec<(TenantId, Option<Arc<Blueprint>>)>, Hold),
 }
 
 /// What the root is started with.
 pub struct RootArgs {
-    /// One context per tenant.
-    pub tenants: Vec<Arc<Context>>,
-    /// The store, for parking.
+    /// Every tenant that may run here.
+    pub tenants: Vec<Arc<Blueprint>>,
+    /// The store.
     pub store: Arc<dyn Store>,
     /// The clock.
     pub clock: Arc<dyn Clock>,
@@ -60,6 +77,8 @@ pub struct RootArgs {
     pub board: Arc<HealthBoard>,
     /// What the housekeeper is given.
     pub housekeeping: Housekeeping,
+    /// How tenants are placed where several nodes share the store; `None` where all run here.
+    pub placing: Option<Placing>,
     /// Held until every tenant is started.
     pub hold: Hold,
 }
@@ -67,14 +86,45 @@ pub struct RootArgs {
 /// How long the housekeeper is waited for when it is told to stop: a batch takes far less, and the
 /// next one can wait.
 const HOUSEKEEPER_PATIENCE: Duration = Duration::from_secs(5);
+/// How long the placement is waited for: leases that are not released run out.
+const PLACEMENT_PATIENCE: Duration = Duration::from_secs(5);
+
+/// What comes after a tenant has stopped, the weightier of two orders last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Then {
+    /// It starts again, with what is configured by then.
+    Again,
+    /// Its lease is released.
+    Release,
+    /// It is forgotten.
+    Forget,
+}
 
 struct Tenant {
-    context: Arc<Context>,
+    blueprint: Arc<Blueprint>,
+    /// What its actors share while this node works for it.
+    context: Option<Arc<Context>>,
     actor: Option<ActorRef<TenantMsg>>,
     failures: Failures,
     is_parked: bool,
+    /// Set while it stops.
+    stopping: Option<Then>,
     /// Keeps stepped time still until its failure is seen to.
     fell: Option<Hold>,
+}
+
+impl Tenant {
+    fn new(blueprint: Arc<Blueprint>) -> Self {
+        Self {
+            blueprint,
+            context: None,
+            actor: None,
+            failures: Failures::new(RestartPolicy::TENANT),
+            is_parked: false,
+            stopping: None,
+            fell: None,
+        }
+    }
 }
 
 /// The root's state.
@@ -89,6 +139,9 @@ pub struct RootState {
     housekeeper: Option<ActorRef<HousekeeperMsg>>,
     housekeeper_failures: Failures,
     housekeeper_fell: Option<Hold>,
+    placing: Option<Placing>,
+    placement: Option<ActorRef<PlacementMsg>>,
+    placement_failures: Failures,
     timers: Vec<tokio::task::JoinHandle<()>>,
 }
 
@@ -134,6 +187,7 @@ impl Actor for RootActor {
             look_every,
             board,
             housekeeping,
+            placing,
             hold,
         } = args;
         let mut state = RootState {
@@ -147,11 +201,15 @@ impl Actor for RootActor {
             housekeeper: None,
             housekeeper_failures: Failures::new(RestartPolicy::TENANT),
             housekeeper_fell: None,
+            placing,
+            placement: None,
+            placement_failures: Failures::new(RestartPolicy::TENANT),
             timers: Vec::new(),
         };
-        for context in tenants {
-            state.add(context, &myself, hold.clone()).await;
+        for blueprint in tenants {
+            state.add(blueprint, &myself, &hold).await;
         }
+        state.spawn_placement(&myself, &hold).await?;
         state.spawn_housekeeper(&myself, hold).await;
         state.arm_look(&myself);
         Ok(state)
@@ -165,10 +223,37 @@ impl Actor for RootActor {
     ) -> Result<(), ActorProcessingErr> {
         match message {
             RootMsg::Intake(tenant, hold) => {
-                if let Some(actor) = state.tenants.get(&tenant).and_then(|t| t.actor.as_ref()) {
-                    let _ = actor.cast(TenantMsg::Intake(hold));
+                if !state.tell_intake(&tenant, &hold) {
+                    // The node that works for it is told.
+                    state.store.nudge(&tenant);
                 }
             }
+            RootMsg::Heard(tenant, hold) => {
+                state.tell_intake(&tenant, &hold);
+            }
+            RootMsg::IntakeAll(hold) => {
+                let all: Vec<TenantId> = state.tenants.keys().cloned().collect();
+                for tenant in all {
+                    state.tell_intake(&tenant, &hold);
+                }
+            }
+            RootMsg::Take(taken, hold) => {
+                for held in taken {
+                    state.take(held, &myself, &hold).await;
+                }
+            }
+            RootMsg::Give(tenants, hold) => {
+                for tenant in tenants {
+                    state.stop(&tenant, Then::Release, &myself, hold.clone());
+                }
+            }
+            RootMsg::Lost(tenants, _hold) => {
+                for tenant in tenants {
+                    state.cut_off(&tenant);
+                }
+            }
+            RootMsg::Stopped(tenant, hold) => state.on_stopped(&tenant, &myself, hold).await,
+            RootMsg::RespawnPlacement(hold) => state.spawn_placement(&myself, &hold).await?,
             RootMsg::Respawn(tenant, hold) => state.spawn(&tenant, &myself, hold).await,
             RootMsg::RespawnHousekeeper(hold) => state.spawn_housekeeper(&myself, hold).await,
             RootMsg::Fell(tenant, hold) => {
@@ -184,13 +269,10 @@ impl Actor for RootActor {
                 state.arm_look(&myself);
             }
             RootMsg::Reload(changes, hold) => {
-                for (tenant, context) in changes {
-                    state.remove(&tenant).await;
-                    match context {
-                        Some(context) => state.add(context, &myself, hold.clone()).await,
-                        None => state.board.remove(&tenant),
-                    }
+                for (tenant, blueprint) in changes {
+                    state.reload(tenant, blueprint, &myself, &hold).await;
                 }
+                state.tell_tenants(hold);
             }
         }
         Ok(())
@@ -204,11 +286,11 @@ impl Actor for RootActor {
     ) -> Result<(), ActorProcessingErr> {
         match event {
             SupervisionEvent::ActorFailed(who, error) => {
-                state.on_end(&who, &error.to_string(), &myself).await;
+                state.on_end(&who, &error.to_string(), &myself).await?;
             }
             SupervisionEvent::ActorTerminated(who, _, reason) => {
                 let why = reason.unwrap_or_else(|| "it ended by itself".to_owned());
-                state.on_end(&who, &why, &myself).await;
+                state.on_end(&who, &why, &myself).await?;
             }
             SupervisionEvent::ActorStarted(_) | SupervisionEvent::ProcessGroupChanged(_) => {}
         }
@@ -223,17 +305,36 @@ impl Actor for RootActor {
         for timer in &state.timers {
             timer.abort();
         }
+        let placement = state.placement.take();
+        if let Some(placement) = &placement {
+            // Others may take over from now on, each tenant as it has stopped here.
+            let _ = placement.cast(PlacementMsg::Drain(state.clock.hold()));
+        }
         // All at once: each waits for its own executor to hear Meta's answer out.
-        let stops = state.tenants.values_mut().filter_map(|tenant| {
-            let actor = tenant.actor.take()?;
-            let patience = tenant.context.tenant_stop_patience();
+        let stops = state.tenants.iter_mut().filter_map(|(id, tenant)| {
+            let actor = tenant.actor.take();
+            let context = tenant.context.take()?;
+            let (placement, hold) = (placement.clone(), state.clock.hold());
             Some(async move {
-                if actor.stop_and_wait(None, Some(patience)).await.is_err() {
-                    actor.kill();
+                if let Some(actor) = actor {
+                    let patience = context.tenant_stop_patience();
+                    if actor.stop_and_wait(None, Some(patience)).await.is_err() {
+                        actor.kill();
+                    }
+                }
+                if let Some(placement) = placement {
+                    let _ = placement.cast(PlacementMsg::Over(id.clone(), hold));
                 }
             })
         });
         futures_util::future::join_all(stops).await;
+        if let Some(placement) = placement {
+            // What it was told is done first.
+            let patience = Some(PLACEMENT_PATIENCE);
+            if placement.drain_and_wait(patience).await.is_err() {
+                placement.kill();
+            }
+        }
         if let Some(housekeeper) = state.housekeeper.take() {
             let patience = Some(HOUSEKEEPER_PATIENCE);
             if housekeeper.stop_and_wait(None, patience).await.is_err() {
@@ -245,34 +346,226 @@ impl Actor for RootActor {
 }
 
 impl RootState {
-    async fn add(&mut self, context: Arc<Context>, myself: &ActorRef<RootMsg>, hold: Hold) {
-        let id = context.tenant.id.clone();
-        let tenant = Tenant {
-            context,
-            actor: None,
-            failures: Failures::new(RestartPolicy::TENANT),
-            is_parked: false,
-            fell: None,
-        };
+    async fn add(&mut self, blueprint: Arc<Blueprint>, myself: &ActorRef<RootMsg>, hold: &Hold) {
+        let id = blueprint.tenant.id.clone();
+        let mut tenant = Tenant::new(blueprint);
+        if self.placing.is_none() {
+            let lease = Arc::new(Lease::for_ever());
+            tenant.context = Some(tenant.blueprint.context(self.store.clone(), lease));
+        }
         self.tenants.insert(id.clone(), tenant);
-        let parked = match self.store.holds(&id).await {
+        self.start(&id, myself, hold).await;
+    }
+
+    /// Starts a tenant that this node works for, unless it is parked.
+    async fn start(&mut self, id: &TenantId, myself: &ActorRef<RootMsg>, hold: &Hold) {
+        if self.tenants.get(id).is_none_or(|t| t.context.is_none()) {
+            return;
+        }
+        let parked = match self.store.holds(id).await {
             Ok(holds) => holds.parked,
             // Unknown is not parked: the tenant's own stages meet the weather and wait.
             Err(_) => None,
         };
         match parked {
-            Some(held) => self.show_parked(&id, &held.reason),
-            None => self.spawn(&id, myself, hold).await,
+            Some(held) => self.show_parked(id, &held.reason),
+            None => self.spawn(id, myself, hold.clone()).await,
         }
     }
 
-    async fn remove(&mut self, id: &TenantId) {
-        let Some(mut tenant) = self.tenants.remove(id) else {
+    /// Takes a tenant that the placement has claimed.
+    async fn take(&mut self, held: Held, myself: &ActorRef<RootMsg>, hold: &Hold) {
+        let id = held.fence.tenant.clone();
+        let Some(tenant) = self.tenants.get_mut(&id) else {
+            // Gone from the configuration meanwhile.
+            self.tell_over(&id, hold.clone());
             return;
         };
-        if let Some(actor) = tenant.actor.take() {
-            let patience = tenant.context.tenant_stop_patience();
-            let _ = actor.stop_and_wait(None, Some(patience)).await;
+        let store = self.store.fenced(held.fence);
+        tenant.context = Some(tenant.blueprint.context(store, held.lease));
+        tenant.failures = Failures::new(RestartPolicy::TENANT);
+        tenant.stopping = None;
+        self.start(&id, myself, hold).await;
+    }
+
+    /// Stops a tenant softly, and not in the way of others: its executor may be hearing Meta out.
+    fn stop(&mut self, id: &TenantId, then: Then, myself: &ActorRef<RootMsg>, hold: Hold) {
+        let Some(tenant) = self.tenants.get_mut(id) else {
+            self.tell_over(id, hold);
+            return;
+        };
+        let is_stopping = tenant.stopping.is_some();
+        tenant.stopping = tenant.stopping.max(Some(then));
+        if is_stopping {
+            return;
+        }
+        let actor = tenant.actor.take();
+        let patience = tenant.context.as_ref().map(|c| c.tenant_stop_patience());
+        let (id, myself) = (id.clone(), myself.clone());
+        tokio::spawn(async move {
+            if let Some(actor) = actor
+                && actor.stop_and_wait(None, patience).await.is_err()
+            {
+                actor.kill();
+            }
+            let _ = myself.cast(RootMsg::Stopped(id, hold));
+        });
+    }
+
+    async fn on_stopped(&mut self, id: &TenantId, myself: &ActorRef<RootMsg>, hold: Hold) {
+        let Some(tenant) = self.tenants.get_mut(id) else {
+            return;
+        };
+        self.board.update(id, |health| health.is_running = false);
+        match tenant.stopping.take() {
+            Some(Then::Again) => {
+                // The lease and the fence stay; the rest is what is configured now.
+                let kept = tenant.context.take();
+                tenant.context = kept.map(|old| {
+                    tenant
+                        .blueprint
+                        .context(old.store.clone(), old.lease.clone())
+                });
+                tenant.is_parked = false;
+                tenant.failures = Failures::new(RestartPolicy::TENANT);
+                self.start(id, myself, &hold).await;
+            }
+            Some(Then::Release) => {
+                tenant.context = None;
+                tenant.is_parked = false;
+                self.tell_over(id, hold);
+            }
+            Some(Then::Forget) => {
+                self.tenants.remove(id);
+                self.board.remove(id);
+                self.tell_over(id, hold);
+            }
+            // It was taken anew meanwhile.
+            None => {}
+        }
+    }
+
+    /// Another node works for it by now: whatever it does here comes to nothing, so it ends at once.
+    fn cut_off(&mut self, id: &TenantId) {
+        if let Some(tenant) = self.tenants.get_mut(id) {
+            if let Some(actor) = tenant.actor.take() {
+                actor.kill();
+            }
+            tenant.context = None;
+            tenant.is_parked = false;
+            self.board.update(id, |health| health.is_running = false);
+        }
+    }
+
+    async fn reload(
+        &mut self,
+        id: TenantId,
+        blueprint: Option<Arc<Blueprint>>,
+        myself: &ActorRef<RootMsg>,
+        hold: &Hold,
+    ) {
+        match (blueprint, self.tenants.get_mut(&id)) {
+            (Some(blueprint), Some(tenant)) => {
+                tenant.blueprint = blueprint;
+                if tenant.context.is_some() {
+                    self.stop(&id, Then::Again, myself, hold.clone());
+                }
+            }
+            (Some(blueprint), None) => self.add(blueprint, myself, hold).await,
+            (None, _) => self.stop(&id, Then::Forget, myself, hold.clone()),
+        }
+    }
+
+    /// Tells a tenant that something came; `false` when it does not run here.
+    fn tell_intake(&self, id: &TenantId, hold: &Hold) -> bool {
+        match self.tenants.get(id).and_then(|t| t.actor.as_ref()) {
+            Some(actor) => {
+                let _ = actor.cast(TenantMsg::Intake(hold.clone()));
+                true
+            }
+            None => false,
+        }
+    }
+
+    fn tell_over(&self, id: &TenantId, hold: Hold) {
+        if let Some(placement) = &self.placement {
+            let _ = placement.cast(PlacementMsg::Over(id.clone(), hold));
+        }
+    }
+
+    /// The tenants that may run here, with how long their calls may be on their way.
+    fn placeable(&self) -> BTreeMap<TenantId, Duration> {
+        let tenants = self
+            .tenants
+            .iter()
+            .filter(|(_, t)| t.stopping != Some(Then::Forget));
+        tenants
+            .map(|(id, t)| (id.clone(), t.blueprint.call_timeout))
+            .collect()
+    }
+
+    fn tell_tenants(&self, hold: Hold) {
+        if let Some(placement) = &self.placement {
+            let _ = placement.cast(PlacementMsg::Tenants(self.placeable(), hold));
+        }
+    }
+
+    async fn spawn_placement(
+        &mut self,
+        myself: &ActorRef<RootMsg>,
+        hold: &Hold,
+    ) -> Result<(), ActorProcessingErr> {
+        let Some(placing) = self.placing.clone() else {
+            return Ok(());
+        };
+        let args = PlacementArgs {
+            store: self.store.clone(),
+            clock: self.clock.clone(),
+            board: self.board.clone(),
+            placing,
+            tenants: self.placeable(),
+            root: myself.clone(),
+            hold: hold.clone(),
+        };
+        match Actor::spawn_linked(None, PlacementActor, args, myself.get_cell()).await {
+            Ok((actor, _task)) => {
+                self.placement = Some(actor);
+                self.board.update_placement(|health| health.is_down = false);
+                Ok(())
+            }
+            Err(error) => self.on_placement_failure(&error.to_string(), myself),
+        }
+    }
+
+    /// Without a placement leases run out and nothing is written: it is started again soon, and one
+    /// that keeps failing ends the process, which the service manager starts anew.
+    fn on_placement_failure(
+        &mut self,
+        why: &str,
+        myself: &ActorRef<RootMsg>,
+    ) -> Result<(), ActorProcessingErr> {
+        let now = self.clock.now();
+        self.placement = None;
+        let verdict = self.placement_failures.record(now, 0.0);
+        self.board.update_placement(|health| {
+            health.is_down = true;
+            health.restarts += 1;
+            health.trouble = Some(why.to_owned());
+            health.trouble_since.get_or_insert(now);
+        });
+        tracing::error!(reason = why, "the placement of tenants failed: {why}");
+        match verdict {
+            Verdict::RestartAfter(_) => {
+                let at = time::add(now, self.clock.stretch(time::seconds(1)));
+                self.tell_at(
+                    at,
+                    "placement/respawn".to_owned(),
+                    myself,
+                    RootMsg::RespawnPlacement,
+                );
+                Ok(())
+            }
+            Verdict::Escalate => Err(format!("the placement failed too often: {why}").into()),
         }
     }
 
@@ -281,8 +574,12 @@ impl RootState {
         let Some(tenant) = self.tenants.get_mut(id) else {
             return;
         };
+        // Handed over, or stopping, since this was booked.
+        let Some(context) = tenant.context.clone().filter(|_| tenant.stopping.is_none()) else {
+            return;
+        };
         let args = TenantArgs {
-            context: tenant.context.clone(),
+            context,
             board: self.board.clone(),
             root: myself.clone(),
             rng,
@@ -321,13 +618,22 @@ impl RootState {
     }
 
     /// A child has ended that was not told to.
-    async fn on_end(&mut self, who: &ActorCell, why: &str, myself: &ActorRef<RootMsg>) {
+    async fn on_end(
+        &mut self,
+        who: &ActorCell,
+        why: &str,
+        myself: &ActorRef<RootMsg>,
+    ) -> Result<(), ActorProcessingErr> {
+        let placement = self.placement.as_ref().map(|actor| actor.get_id());
         let housekeeper = self.housekeeper.as_ref().map(|actor| actor.get_id());
         if housekeeper == Some(who.get_id()) {
             self.on_housekeeper_failure(why, myself);
+        } else if placement == Some(who.get_id()) {
+            return self.on_placement_failure(why, myself);
         } else if let Some(tenant) = self.tenant_of(who) {
             self.on_failure(&tenant, why, myself).await;
         }
+        Ok(())
     }
 
     fn on_housekeeper_failure(&mut self, why: &str, myself: &ActorRef<RootMsg>) {
@@ -395,12 +701,17 @@ impl RootState {
                     "tenant {id} failed too often and is parked; when the cause is mended, \
                      run: roasd resume {id}"
                 );
-                let held = Held {
+                let held = HeldBy {
                     by: "roasd".to_owned(),
                     reason: why.to_owned(),
                     since: now,
                 };
-                if let Err(error) = self.store.set_parked(id, Some(&held)).await {
+                let store = tenant
+                    .context
+                    .as_ref()
+                    .map_or(&self.store, |c| &c.store)
+                    .clone();
+                if let Err(error) = store.set_parked(id, Some(&held)).await {
                     tracing::error!(tenant.id = %id, %error, "the parking of {id} was not stored");
                 }
                 self.show_parked(id, why);

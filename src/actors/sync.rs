@@ -98,6 +98,7 @@ pub struct SyncWork {
     context: Arc<Context>,
     next: Timestamp,
     page: u32,
+    is_introduced: bool,
 }
 
 impl SyncWork {
@@ -111,7 +112,29 @@ impl SyncWork {
             context,
             next,
             page: PAGE,
+            is_introduced: false,
         }
+    }
+
+    /// Makes the tenant and what its stages are worth known to the store, once for each start of
+    /// its actors: under the tenant's fence, and when the store is there to take it.
+    async fn introduce(&mut self) -> Result<(), StoreError> {
+        if self.is_introduced {
+            return Ok(());
+        }
+        let Context {
+            store,
+            tenant,
+            clock,
+            ..
+        } = self.context.as_ref();
+        let now = clock.now();
+        store.ensure_tenant(&tenant.id, &tenant.name, now).await?;
+        store
+            .record_stage_values(&tenant.id, tenant.stages.all(), now)
+            .await?;
+        self.is_introduced = true;
+        Ok(())
     }
 }
 
@@ -124,6 +147,9 @@ impl Work for SyncWork {
     async fn look(&mut self) -> Result<Progress, Broken> {
         let mut troubles = Vec::new();
         let mut has_advanced = false;
+        if let Err(error) = self.introduce().await {
+            self.note(error.into(), &mut troubles).await?;
+        }
         for part in Part::ALL {
             match self.run_if_due(part).await {
                 Ok(ran) => has_advanced |= ran,

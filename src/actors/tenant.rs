@@ -23,7 +23,7 @@ use crate::domain::time;
 /// What a tenant can be told.
 #[derive(Debug)]
 pub enum TenantMsg {
-    /// Something came into the inbox.
+    /// Something came into the inbox, or into the queue of changes.
     Intake(Hold),
     /// A stage has looked.
     Report(StageReport),
@@ -129,7 +129,11 @@ impl Actor for TenantActor {
         state: &mut TenantState,
     ) -> Result<(), ActorProcessingErr> {
         match message {
-            TenantMsg::Intake(hold) => state.tell(Stage::Attribution, Cause::Nudge, hold),
+            TenantMsg::Intake(hold) => {
+                // A delivery came, or a person approved something.
+                state.tell(Stage::Executor, Cause::Nudge, hold.clone());
+                state.tell(Stage::Attribution, Cause::Nudge, hold);
+            }
             TenantMsg::Timer(stage, hold) => state.tell(stage, Cause::Timer, hold),
             TenantMsg::Report(report) => state.pass_on(report),
             TenantMsg::Fell(stage, hold) => {

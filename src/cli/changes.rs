@@ -383,7 +383,10 @@ async fn decide(
             Some(reason) => ctx.store.reject_change(id, &actor, reason, now).await?,
         };
         match moved {
-            Some(change) => done.push(change),
+            Some(change) => {
+                ctx.store.nudge(&change.proposed.tenant);
+                done.push(change);
+            }
             None => {
                 let state = match ctx.store.change(id.as_str()).await? {
                     Some(change) => words(change.state),
@@ -488,6 +491,7 @@ async fn undo(id: &str, ctx: &CliContext, out: Out<'_>) -> anyhow::Result<Exit> 
     };
     proposed.reason = format!("{}, asked for by {}", proposed.reason, actor());
     let outcome = ctx.store.propose(&proposed, now).await?;
+    ctx.store.nudge(&proposed.tenant);
     let (exit, told) = match &outcome {
         Proposal::Queued => (Exit::Done, "queued".to_owned()),
         Proposal::Superseded(old) => (

@@ -8,6 +8,7 @@ pub mod context;
 pub mod demo;
 pub mod explain;
 pub mod migrate;
+pub mod nodes;
 pub mod pause;
 pub mod quarantine;
 pub mod run;
@@ -81,6 +82,10 @@ enum Command {
     ///
     /// Example:  roasd status acme
     Status(status::StatusArgs),
+    /// Show the nodes that share the store, and which of them works for which tenant.
+    ///
+    /// Example:  roasd nodes --leases
+    Nodes(nodes::NodesArgs),
     /// List, show, approve, reject and undo changes to ad accounts.
     ///
     /// Example:  roasd changes list
@@ -192,6 +197,7 @@ async fn over_the_store(
     let ctx = CliContext::open(config, json, out.is_terminal()).await?;
     let done = match command {
         Command::Status(args) => status::run(&args, &ctx, out).await,
+        Command::Nodes(args) => nodes::run(&args, &ctx, out).await,
         Command::Changes(args) => changes::run(&args, &ctx, out).await,
         Command::Explain(args) => explain::run(&args, &ctx, out).await,
         Command::Audit(args) => audit::run(&args, &ctx, out).await,

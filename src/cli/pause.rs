@@ -92,6 +92,10 @@ pub async fn resume(args: &ResumeArgs, ctx: &CliContext, out: Out<'_>) -> anyhow
     }
     let tenant = args.tenant.as_ref();
     let changed = ctx.store.resume(tenant, &actor(), ctx.now()).await?;
+    match tenant {
+        Some(tenant) => ctx.store.nudge(tenant),
+        None => ctx.store.nudge_everyone(),
+    }
     let (name, argument) = subject(tenant);
     // What still holds writes back, which a person who resumes will want to know.
     let mut still = Vec::new();

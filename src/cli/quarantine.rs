@@ -159,6 +159,9 @@ async fn end(ids: &[i64], retry: bool, ctx: &CliContext, out: Out<'_>) -> anyhow
             missing.push(*id);
         }
     }
+    if retry && !done.is_empty() {
+        ctx.store.nudge_everyone();
+    }
     if ctx.json {
         let key = if retry { "retried" } else { "dropped" };
         print_json(out, &json!({ key: done, "missing": missing }))?;

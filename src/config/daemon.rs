@@ -8,6 +8,7 @@ use super::read::{default, optional, section, table};
 use super::secret::Secret;
 use super::span::UnixSeconds;
 use super::value::{LogFilter, checked_text, words};
+use crate::domain::ids::NodeId;
 use crate::domain::money::Percentage;
 use crate::domain::time::{SignedDuration, Timestamp};
 
@@ -41,6 +42,13 @@ section! {
         /// How long a soft stop waits for work in flight, above all for Meta's answer to a write.
         /// systemd's TimeoutStopSec must be longer.
         shutdown_grace: SignedDuration = default("\"20s\"").within(1.0, 600.0),
+        /// This node's name, where several nodes share one PostgreSQL; made from the machine's name
+        /// and a random part at each start when not stated.
+        node: Option<NodeName> = optional("\"west-1\""),
+        /// How long a tenant stays with a node that is silent, where several nodes share one
+        /// PostgreSQL. It is renewed three times as often; a shorter one hands over sooner, and
+        /// bears less.
+        lease: SignedDuration = default("\"6s\"").within(1.0, 300.0),
         /// How long a tenant may be down before /healthz answers 503.
         health_grace: SignedDuration = default("\"10m\"").within(10.0, 86_400.0),
     }
@@ -163,6 +171,14 @@ section! {
         /// How long one call may take.
         request_timeout: SignedDuration = default("\"30s\"").within(1.0, 300.0),
     }
+}
+
+checked_text! {
+    /// The name of a node.
+    NodeName,
+    "the name of a node",
+    "\"west-1\"",
+    |text| NodeId::new(text).is_ok()
 }
 
 checked_text! {

@@ -9,6 +9,7 @@ use super::parts::{App, Parts};
 use tokio::sync::Notify;
 
 use crate::actors::context::{chain, gate_rows, gate_snapshot};
+use crate::actors::placement::SharedGates;
 use crate::clock::Clock;
 use crate::domain::ids::AdAccountId;
 use crate::http::{GateProbe, GateRoom};
@@ -120,6 +121,19 @@ impl Gates {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl SharedGates for Gates {
+    fn take_over(&self, rows: &[GateRow]) {
+        self.restore(rows);
+    }
+
+    /// An ad account's own limits are whole: one node at a time works for its tenant.
+    fn share_among(&self, nodes: u32) {
+        for gate in self.lock().gates.values() {
+            gate.share_among(nodes);
+        }
     }
 }
 

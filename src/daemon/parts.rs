@@ -20,6 +20,7 @@ use crate::domain::fx::FxTable;
 use crate::domain::ids::TenantId;
 use crate::domain::policy::{IgnoranceJoin, KillRule, Mode, PolicyParams};
 use crate::domain::stages::StageTable;
+use crate::domain::time::SignedDuration;
 use crate::http::{HttpSettings, TenantHttp};
 use crate::vendors::hubspot::ClickProperties;
 use crate::vendors::hubspot::client::HubSpotClientConfig;
@@ -42,6 +43,10 @@ pub struct Parts {
     pub database_url: SecretString,
     /// Connections to it, where it is on a server.
     pub database_connections: u32,
+    /// This node's name, when it is configured.
+    pub node: Option<String>,
+    /// How long a tenant stays with a node that is silent.
+    pub lease: SignedDuration,
     /// The key of all keyed hashes, when it is configured.
     pub hash_key: Option<SecretString>,
     /// How long a soft stop waits.
@@ -93,6 +98,8 @@ impl Parts {
             data_dir,
             database_url: _, // below, with its default
             database_connections,
+            node,
+            lease,
             log: _, // logs are set up before anything else
             log_format: _,
             shutdown_grace,
@@ -122,6 +129,8 @@ impl Parts {
             data_dir: data_dir.clone(),
             database_url: config.database_url().value().clone(),
             database_connections: *database_connections,
+            node: node.as_ref().map(|name| name.as_str().to_owned()),
+            lease: *lease,
             hash_key: hash_key.as_ref().map(value),
             shutdown_grace: shutdown_grace.unsigned_abs(),
             retention: Retention {
@@ -184,11 +193,7 @@ fn app_of(tenant: &Tenant, meta: &config::MetaSettings) -> App {
     own.filter(|app| meta.app_id.as_ref() != Some(app))
 }
 
-fn tenant_http(
-    tenant: &Tenant,
-    health_grace: crate::domain::time::SignedDuration,
-    consent: bool,
-) -> TenantHttp {
+fn tenant_http(tenant: &Tenant, health_grace: SignedDuration, consent: bool) -> TenantHttp {
     let hubspot = tenant.settings.hubspot.as_ref();
     let origins = tenant.settings.click_origins.iter();
     TenantHttp {

@@ -71,7 +71,9 @@ pub(super) async fn healthz(State(state): State<HttpState>) -> Response {
         .tenants
         .values()
         .any(|view| !view.troubles.is_empty() || view.rows.is_err());
-    let has_trouble = has_trouble || snapshot.housekeeper.trouble.is_some();
+    let has_trouble = has_trouble
+        || snapshot.housekeeper.trouble.is_some()
+        || snapshot.placement.trouble.is_some();
     let status = match (is_down, has_trouble) {
         (true, _) => "down",
         (false, true) => "degraded",
@@ -92,7 +94,8 @@ pub(super) async fn healthz(State(state): State<HttpState>) -> Response {
         "actors": if snapshot.is_alive { "alive" } else { "ended" },
         "paused": held(daemon_paused(&snapshot)),
         "pause_file": snapshot.is_pause_file_there,
-        "housekeeper": housekeeper_json(&snapshot.housekeeper),
+        "housekeeper": one_of_each_json(&snapshot.housekeeper),
+        "placement": one_of_each_json(&snapshot.placement),
         "tenants": tenants,
     });
     let code = if is_down {
@@ -189,7 +192,7 @@ fn store_json(snapshot: &Snapshot) -> Value {
     }
 }
 
-fn housekeeper_json(health: &StageHealth) -> Value {
+fn one_of_each_json(health: &StageHealth) -> Value {
     json!({
         "last_success": time_json(health.last_success),
         "restarts": health.restarts,
@@ -212,6 +215,7 @@ fn tenant_json(snapshot: &Snapshot, view: &TenantView) -> Value {
     let mut report = json!({
         "state": state_word(snapshot, view),
         "is_down": view.is_down,
+        "node": view.health.elsewhere,
         "troubles": troubles,
         "restarts": view.health.restarts,
         "stages": stages,
@@ -253,6 +257,8 @@ fn state_word(snapshot: &Snapshot, view: &TenantView) -> &'static str {
     let is_held = |by: fn(&crate::store::tenants::TenantHolds) -> bool| holds.is_some_and(by);
     if view.health.parked.is_some() || is_held(|holds| holds.parked.is_some()) {
         "parked"
+    } else if view.health.elsewhere.is_some() && !view.health.is_running {
+        "elsewhere"
     } else if !view.health.is_running {
         "stopped"
     } else if is_held(|holds| holds.suspended.is_some()) {

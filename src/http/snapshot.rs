@@ -38,6 +38,8 @@ pub(super) struct Snapshot {
     pub(super) is_pause_file_there: bool,
     /// What the one says that keeps the house.
     pub(super) housekeeper: StageHealth,
+    /// What the one says that places tenants, where several nodes share the store.
+    pub(super) placement: StageHealth,
     /// Each tenant.
     pub(super) tenants: BTreeMap<TenantId, TenantView>,
 }
@@ -98,13 +100,13 @@ async fn gather(state: &HttpState, stopped_since: &mut BTreeMap<TenantId, Timest
     let board = state.tree.health();
     let settings = state.settings.load_full();
     let entries = &settings.tenants;
-    stopped_since.retain(|id, _| {
-        entries.contains_key(id) && !board.get(id).is_some_and(|health| health.is_running)
-    });
+    // Another node's tenant is that one's to tell of.
+    let runs = |health: &TenantHealth| health.is_running || health.elsewhere.is_some();
+    stopped_since.retain(|id, _| entries.contains_key(id) && !board.get(id).is_some_and(runs));
     let mut tenants = BTreeMap::new();
     for (id, entry) in entries.iter() {
         let health = board.get(id).cloned().unwrap_or_default();
-        let stopped = (!health.is_running).then(|| *stopped_since.entry(id.clone()).or_insert(now));
+        let stopped = (!runs(&health)).then(|| *stopped_since.entry(id.clone()).or_insert(now));
         let rows = rows(state, id).await.map_err(|error| error.to_string());
         let holds = rows.as_ref().ok().map(|rows| &rows.holds);
         let troubles = troubles(&health, holds, stopped);
@@ -123,6 +125,7 @@ async fn gather(state: &HttpState, stopped_since: &mut BTreeMap<TenantId, Timest
         is_alive: state.tree.is_alive(),
         is_pause_file_there: (state.pause_file)(),
         housekeeper: state.tree.housekeeper(),
+        placement: state.tree.placement(),
         tenants,
     }
 }

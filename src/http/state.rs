@@ -27,6 +27,9 @@ pub trait Tree: Send + Sync {
     /// The health of the one that keeps the house.
     fn housekeeper(&self) -> StageHealth;
 
+    /// The health of the one that places tenants.
+    fn placement(&self) -> StageHealth;
+
     /// Whether the root of the tree is alive.
     fn is_alive(&self) -> bool;
 }
@@ -42,6 +45,10 @@ impl Tree for Handle {
 
     fn housekeeper(&self) -> StageHealth {
         Self::housekeeper(self)
+    }
+
+    fn placement(&self) -> StageHealth {
+        Self::placement(self)
     }
 
     fn is_alive(&self) -> bool {

@@ -48,6 +48,16 @@ pub struct Fence {
     pub token: i64,
 }
 
+/// A claim that was granted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// The right that comes with it.
+    pub fence: Fence,
+    /// Whether the tenant was free: never held, or released by its last holder. Otherwise that one
+    /// fell silent, and what it was doing outside the store may still be under way.
+    pub was_free: bool,
+}
+
 /// A lease on a tenant, in force or lapsed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lease {
@@ -65,6 +75,12 @@ pub const FORGET_AFTER: SignedDuration = SignedDuration::from_hours(24);
 /// Nodes and leases.
 #[async_trait]
 pub trait NodeStore {
+    /// Whether several nodes may share this store.
+    fn is_shared(&self) -> bool;
+
+    /// Whether `check` is what the first who asked gave; whoever asks first is right.
+    async fn agree_on_key(&self, check: &str) -> Result<bool, StoreError>;
+
     /// Makes a node known and returns the mark of this start. A process that was registered under
     /// that name before finds out by its next heartbeat.
     async fn register_node(&self, node: &NodeInfo, now: Timestamp)
@@ -95,7 +111,7 @@ pub trait NodeStore {
         tenants: &[TenantId],
         ttl: SignedDuration,
         now: Timestamp,
-    ) -> Result<Vec<Fence>, StoreError>;
+    ) -> Result<Vec<Claim>, StoreError>;
 
     /// Prolongs leases and returns those that are still held, also ones that had lapsed and that
     /// nobody took. The others are lost for good.

@@ -52,6 +52,9 @@ pub trait NudgeStore {
     /// tenant. Returns at once; a nudge that is lost costs time and nothing else.
     fn nudge(&self, tenant: &TenantId);
 
+    /// Tells every listener that there may be something to do for any tenant.
+    fn nudge_everyone(&self);
+
     /// Listens. After a lost connection it listens again by itself and says [`Nudge::Any`].
     fn nudges(&self) -> Nudges;
 }

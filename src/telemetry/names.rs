@@ -40,6 +40,11 @@ pub const TENANT_PAUSED: &str = "roasd_tenant_paused";
 /// 1 while a tenant is parked after repeated failures, else 0; label `tenant`.
 pub const TENANT_PARKED: &str = "roasd_tenant_parked";
 
+/// Tenants that this node works for, where several nodes share the store.
+pub const NODE_TENANTS: &str = "roasd_node_tenants";
+/// Nodes that share the store and live.
+pub const NODES_LIVE: &str = "roasd_nodes_live";
+
 /// The histograms and their upper bounds, in seconds.
 pub(super) const HISTOGRAMS: &[(&str, &[f64])] = &[
     (
@@ -98,6 +103,8 @@ pub(super) fn describe() {
         TENANT_PARKED,
         "1 while a tenant is parked after repeated failures"
     );
+    describe_gauge!(NODE_TENANTS, "Tenants that this node works for");
+    describe_gauge!(NODES_LIVE, "Nodes that share the store and live");
 }
 
 #[cfg(test)]

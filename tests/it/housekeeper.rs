@@ -78,6 +78,7 @@ impl House {
                 retention: self.retention.clone(),
                 metrics: Metrics::install().unwrap(),
             },
+            placing: None,
             hold,
         });
         self.tree = Some(started.await.unwrap());

@@ -57,6 +57,10 @@ impl Tree for FakeTree {
         self.housekeeper.lock().unwrap().clone()
     }
 
+    fn placement(&self) -> StageHealth {
+        StageHealth::default()
+    }
+
     fn is_alive(&self) -> bool {
         !self.has_ended.load(Ordering::Relaxed)
     }

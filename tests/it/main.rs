@@ -15,6 +15,7 @@ mod housekeeper;
 mod http_api;
 mod insight_journey;
 mod layers;
+mod nodes;
 mod run_service;
 mod sandbox;
 mod store_conformance;

@@ -307,6 +307,8 @@ suite! {
     nodes:
         a_node_is_known_by_name_until_it_is_forgotten,
         the_later_of_two_of_one_name_is_the_node,
+        a_claim_tells_whether_the_tenant_was_free,
+        the_first_key_is_the_one,
         a_tenant_is_claimed_once_by_eight,
         a_held_lease_is_left_and_a_lapsed_one_taken,
         tokens_grow_whoever_claims,

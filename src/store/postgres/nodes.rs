@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use super::{PostgresStore, column, session};
 use crate::domain::ids::{NodeId, TenantId};
 use crate::domain::time::{self, SignedDuration, Timestamp};
-use crate::store::nodes::{FORGET_AFTER, Fence, Lease, NodeInfo, NodeStore, SeenNode};
-use crate::store::sql::nodes::{fences, read_lease, read_node, span_micros};
+use crate::store::nodes::{Claim, FORGET_AFTER, Fence, Lease, NodeInfo, NodeStore, SeenNode};
+use crate::store::sql::nodes::{claims, fences, read_lease, read_node, span_micros};
 use crate::store::sql::values::{clean, micros};
 use crate::store::{Store, StoreError};
 
@@ -21,6 +21,26 @@ macro_rules! now {
 
 #[async_trait]
 impl NodeStore for PostgresStore {
+    fn is_shared(&self) -> bool {
+        true
+    }
+
+    async fn agree_on_key(&self, check: &str) -> Result<bool, StoreError> {
+        let mut tx =
+            session::begin(&self.pool, &self.patience, "agreeing on the key of hashes").await?;
+        let (agreed,): (String,) = tx
+            .one(
+                sqlx::query_as(
+                    "update daemon_state set key_check = coalesce(key_check, $1) where id = 1
+                     returning key_check",
+                )
+                .bind(check),
+            )
+            .await?;
+        tx.commit().await?;
+        Ok(agreed == check)
+    }
+
     async fn register_node(
         &self,
         node: &NodeInfo,
@@ -100,7 +120,7 @@ impl NodeStore for PostgresStore {
         tenants: &[TenantId],
         ttl: SignedDuration,
         _now: Timestamp,
-    ) -> Result<Vec<Fence>, StoreError> {
+    ) -> Result<Vec<Claim>, StoreError> {
         let names = column(tenants, TenantId::as_str);
         let mut tx = session::begin(&self.pool, &self.patience, "claiming tenants").await?;
         // Whoever writes under a lease holds its row by a key share, which this lock does not go
@@ -110,17 +130,17 @@ impl NodeStore for PostgresStore {
             .rows(
                 sqlx::query(concat!(
                     "with free as materialized (
-                         select tenant from tenant_leases
+                         select tenant, is_released from tenant_leases
                          where tenant = any ($2) and (lease_until <= ",
                     now!(),
                     " or node_id = $1)
                          order by tenant for update skip locked)
                      update tenant_leases as l
-                     set node_id = $1, fence = l.fence + 1, lease_until = ",
+                     set node_id = $1, fence = l.fence + 1, is_released = 0, lease_until = ",
                     now!(),
                     " + $3
                      from free where l.tenant = free.tenant
-                     returning l.tenant, l.node_id, l.fence"
+                     returning l.tenant, l.node_id, l.fence, free.is_released as was_free"
                 ))
                 .bind(node.as_str())
                 .bind(&names)
@@ -135,7 +155,7 @@ impl NodeStore for PostgresStore {
                     now!(),
                     " + $3 from unnest($2::text[]) as asked (tenant) order by tenant
                      on conflict (tenant) do nothing
-                     returning tenant, node_id, fence"
+                     returning tenant, node_id, fence, 1::bigint as was_free"
                 ))
                 .bind(node.as_str())
                 .bind(&names)
@@ -144,7 +164,7 @@ impl NodeStore for PostgresStore {
             .await?,
         );
         tx.commit().await?;
-        fences(&rows)
+        claims(&rows)
     }
 
     async fn renew_leases(
@@ -182,7 +202,7 @@ impl NodeStore for PostgresStore {
                      on l.tenant = h.tenant and l.node_id = h.node_id and l.fence = h.fence
                  order by l.tenant for update of l)
              update tenant_leases as l
-             set fence = l.fence + 1, lease_until = least(l.lease_until, ",
+             set fence = l.fence + 1, is_released = 1, lease_until = least(l.lease_until, ",
             now!(),
             ")
              from held where l.tenant = held.tenant

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use sqlx::postgres::{PgListener, PgPool};
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::{broadcast, mpsc, oneshot};
 
 use super::PostgresStore;
 use super::session::{self, Patience};
@@ -13,6 +13,9 @@ use crate::store::StoreError;
 use crate::store::nudges::{NUDGES_KEPT, Nudge, NudgeStore, Nudges};
 
 const CHANNEL: &str = "roasd_nudge";
+
+/// What is sent in place of a tenant's name to tell of any: no tenant is called so.
+const ANY: &str = "*";
 
 /// How long a listener hears nothing before it asks whether the server is still there.
 const QUIET: Duration = Duration::from_secs(20);
@@ -27,35 +30,73 @@ const AGAIN_AFTER: Duration = Duration::from_millis(500);
 /// and one tenant is told once, since each notification of a commit passes a lock of the whole
 /// server. The task ends with the last of its senders.
 #[derive(Debug, Clone)]
-pub(super) struct Nudger(mpsc::Sender<TenantId>);
+pub(super) struct Nudger(mpsc::Sender<Word>);
+
+/// What the task is told.
+#[derive(Debug)]
+enum Word {
+    Nudge(Nudge),
+    /// Answered when all that came before is sent.
+    Flush(oneshot::Sender<()>),
+}
 
 impl Nudger {
     /// Starts the task.
     pub(super) fn start(pool: PgPool, patience: Patience) -> Self {
-        let (sender, mut receiver) = mpsc::channel::<TenantId>(NUDGES_KEPT);
+        let (sender, mut receiver) = mpsc::channel::<Word>(NUDGES_KEPT);
         tokio::spawn(async move {
-            let mut asked = Vec::new();
-            while receiver.recv_many(&mut asked, NUDGES_KEPT).await > 0 {
-                let tenants: BTreeSet<TenantId> = asked.drain(..).collect();
-                let _ = notify(&pool, &patience, &tenants).await; // it only costs time
+            let mut words = Vec::new();
+            while receiver.recv_many(&mut words, NUDGES_KEPT).await > 0 {
+                let mut payloads = BTreeSet::new();
+                let mut waiting = Vec::new();
+                for word in words.drain(..) {
+                    match word {
+                        Word::Nudge(Nudge::Tenant(tenant)) => {
+                            payloads.insert(tenant.to_string());
+                        }
+                        Word::Nudge(Nudge::Any) => {
+                            payloads.insert(ANY.to_owned());
+                        }
+                        Word::Flush(answer) => waiting.push(answer),
+                    }
+                }
+                if !payloads.is_empty() {
+                    let _ = notify(&pool, &patience, &payloads).await; // it only costs time
+                }
+                for answer in waiting {
+                    let _ = answer.send(()); // whoever asked may be gone
+                }
             }
         });
         Self(sender)
+    }
+
+    fn tell(&self, nudge: Nudge) {
+        let _ = self.0.try_send(Word::Nudge(nudge)); // too many at once: a timer will do
+    }
+
+    /// Returns when all nudges so far are sent, or cannot be: a command that ends at once would
+    /// take its own along.
+    pub(super) async fn flush(&self) {
+        let (answer, answered) = oneshot::channel();
+        if self.0.send(Word::Flush(answer)).await.is_ok() {
+            let _ = tokio::time::timeout(ANSWER_WITHIN, answered).await;
+        }
     }
 }
 
 async fn notify(
     pool: &PgPool,
     patience: &Patience,
-    tenants: &BTreeSet<TenantId>,
+    payloads: &BTreeSet<String>,
 ) -> Result<(), StoreError> {
-    let names: Vec<&str> = tenants.iter().map(TenantId::as_str).collect();
+    let payloads: Vec<&str> = payloads.iter().map(String::as_str).collect();
     let mut session = session::reader(pool, patience, "nudging").await?;
     session
         .run(
-            sqlx::query("select pg_notify($1, tenant) from unnest($2::text[]) as nudged (tenant)")
+            sqlx::query("select pg_notify($1, word) from unnest($2::text[]) as nudged (word)")
                 .bind(CHANNEL)
-                .bind(names),
+                .bind(payloads),
         )
         .await?;
     Ok(())
@@ -63,7 +104,11 @@ async fn notify(
 
 impl NudgeStore for PostgresStore {
     fn nudge(&self, tenant: &TenantId) {
-        let _ = self.nudger.0.try_send(tenant.clone()); // too many at once: a timer will do
+        self.nudger.tell(Nudge::Tenant(tenant.clone()));
+    }
+
+    fn nudge_everyone(&self) {
+        self.nudger.tell(Nudge::Any);
     }
 
     fn nudges(&self) -> Nudges {
@@ -108,7 +153,9 @@ async fn hear(listener: &mut PgListener, sender: &broadcast::Sender<Nudge>) {
         match tokio::time::timeout(QUIET, listener.try_recv()).await {
             Ok(Ok(Some(heard))) => {
                 // Whatever else may be sent on this channel is nobody's nudge.
-                if let Ok(tenant) = TenantId::new(heard.payload()) {
+                if heard.payload() == ANY {
+                    let _ = sender.send(Nudge::Any);
+                } else if let Ok(tenant) = TenantId::new(heard.payload()) {
                     let _ = sender.send(Nudge::Tenant(tenant)); // the loop above sees who listens
                 }
             }

@@ -25,6 +25,11 @@ const SCRIPTS: &[Script] = &[
         "retention",
         include_str!("../../../migrations/postgres/0002_retention.sql"),
     ),
+    (
+        3,
+        "released_leases",
+        include_str!("../../../migrations/postgres/0003_released_leases.sql"),
+    ),
 ];
 
 /// Migrates the database if need be. All migrations are one transaction, under a lock: a process

@@ -43,6 +43,7 @@ impl StatusStore for PostgresStore {
     }
 
     async fn close(&self) {
+        self.nudger.flush().await;
         self.pool.close().await;
     }
 }

@@ -4,7 +4,7 @@ use super::cells::{Cells, Columns};
 use crate::domain::ids::TenantId;
 use crate::domain::time::{self, SignedDuration};
 use crate::store::StoreError;
-use crate::store::nodes::{Fence, Lease, NodeInfo, SeenNode};
+use crate::store::nodes::{Claim, Fence, Lease, NodeInfo, SeenNode};
 
 const NODES: &str = "nodes";
 const LEASES: &str = "tenant_leases";
@@ -57,6 +57,22 @@ pub(in crate::store) fn fences<R: Cells>(rows: &[R]) -> Result<Vec<Fence>, Store
         .collect::<Result<Vec<_>, _>>()?;
     fences.sort_by(|a, b| a.tenant.cmp(&b.tenant));
     Ok(fences)
+}
+
+/// Reads the claims of rows, by tenant.
+pub(in crate::store) fn claims<R: Cells>(rows: &[R]) -> Result<Vec<Claim>, StoreError> {
+    let mut claims = rows
+        .iter()
+        .map(|row| {
+            let row = Columns::of(LEASES, row);
+            Ok(Claim {
+                fence: read_fence(row)?,
+                was_free: row.flag("was_free")?,
+            })
+        })
+        .collect::<Result<Vec<_>, StoreError>>()?;
+    claims.sort_by(|a, b| a.fence.tenant.cmp(&b.fence.tenant));
+    Ok(claims)
 }
 
 /// That the lease is another one by now.

@@ -9,13 +9,32 @@ use super::faults::fault;
 use super::{SqliteStore, begin_write};
 use crate::domain::ids::{NodeId, TenantId};
 use crate::domain::time::{self, SignedDuration, Timestamp};
-use crate::store::nodes::{FORGET_AFTER, Fence, Lease, NodeInfo, NodeStore, SeenNode};
-use crate::store::sql::nodes::{fences, read_lease, read_node};
+use crate::store::nodes::{Claim, FORGET_AFTER, Fence, Lease, NodeInfo, NodeStore, SeenNode};
+use crate::store::sql::nodes::{claims, fences, read_lease, read_node};
 use crate::store::sql::values::{clean, micros};
 use crate::store::{Store, StoreError};
 
 #[async_trait]
 impl NodeStore for SqliteStore {
+    fn is_shared(&self) -> bool {
+        false
+    }
+
+    async fn agree_on_key(&self, check: &str) -> Result<bool, StoreError> {
+        let doing = "agreeing on the key of hashes";
+        let mut tx = begin_write(&self.writer, doing).await?;
+        let agreed: String = sqlx::query_scalar(
+            "update daemon_state set key_check = coalesce(key_check, $1) where id = 1
+             returning key_check",
+        )
+        .bind(check)
+        .fetch_one(&mut *tx)
+        .await
+        .map_err(fault(doing))?;
+        tx.commit().await.map_err(fault(doing))?;
+        Ok(agreed == check)
+    }
+
     async fn register_node(
         &self,
         node: &NodeInfo,
@@ -99,31 +118,40 @@ impl NodeStore for SqliteStore {
         tenants: &[TenantId],
         ttl: SignedDuration,
         now: Timestamp,
-    ) -> Result<Vec<Fence>, StoreError> {
+    ) -> Result<Vec<Claim>, StoreError> {
         let doing = "claiming tenants";
         let mut tx = begin_write(&self.writer, doing).await?;
         let mut rows = Vec::new();
         for tenant in tenants {
+            let was_free: i64 = sqlx::query_scalar(
+                "select coalesce(
+                     (select is_released from tenant_leases where tenant = $1), 1)",
+            )
+            .bind(tenant.as_str())
+            .fetch_one(&mut *tx)
+            .await
+            .map_err(fault(doing))?;
             let row = sqlx::query(
                 "insert into tenant_leases (tenant, node_id, fence, lease_until)
                  values ($1, $2, 1, $3)
                  on conflict (tenant) do update set
                      node_id = excluded.node_id, fence = tenant_leases.fence + 1,
-                     lease_until = excluded.lease_until
+                     lease_until = excluded.lease_until, is_released = 0
                  where tenant_leases.lease_until <= $4 or tenant_leases.node_id = excluded.node_id
-                 returning tenant, node_id, fence",
+                 returning tenant, node_id, fence, $5 as was_free",
             )
             .bind(tenant.as_str())
             .bind(node.as_str())
             .bind(micros(time::add(now, ttl)))
             .bind(micros(now))
+            .bind(was_free)
             .fetch_optional(&mut *tx)
             .await
             .map_err(fault(doing))?;
             rows.extend(row);
         }
         tx.commit().await.map_err(fault(doing))?;
-        fences(&rows)
+        claims(&rows)
     }
 
     async fn renew_leases(
@@ -164,7 +192,8 @@ impl NodeStore for SqliteStore {
         let mut released = Vec::new();
         for fence in held {
             let done = sqlx::query(
-                "update tenant_leases set fence = fence + 1, lease_until = min(lease_until, $4)
+                "update tenant_leases
+                 set fence = fence + 1, is_released = 1, lease_until = min(lease_until, $4)
                  where tenant = $1 and node_id = $2 and fence = $3",
             )
             .bind(fence.tenant.as_str())

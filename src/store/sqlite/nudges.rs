@@ -28,6 +28,12 @@ impl Bell {
             .clone()
     }
 
+    fn ring(&self, nudge: Nudge) {
+        if let Some(sender) = self.sender() {
+            let _ = sender.send(nudge); // nobody may be listening
+        }
+    }
+
     /// Ends what listeners hear.
     pub(super) fn close(&self) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -36,9 +42,11 @@ impl Bell {
 
 impl NudgeStore for SqliteStore {
     fn nudge(&self, tenant: &TenantId) {
-        if let Some(sender) = self.nudges.sender() {
-            let _ = sender.send(Nudge::Tenant(tenant.clone())); // nobody may be listening
-        }
+        self.nudges.ring(Nudge::Tenant(tenant.clone()));
+    }
+
+    fn nudge_everyone(&self) {
+        self.nudges.ring(Nudge::Any);
     }
 
     fn nudges(&self) -> Nudges {

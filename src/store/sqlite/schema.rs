@@ -27,6 +27,11 @@ const SCRIPTS: &[Script] = &[
         "retention",
         include_str!("../../../migrations/sqlite/0002_retention.sql"),
     ),
+    (
+        3,
+        "released_leases",
+        include_str!("../../../migrations/sqlite/0003_released_leases.sql"),
+    ),
 ];
 
 /// The version a database is at; 0 before the first migration.

@@ -73,8 +73,12 @@ pub struct MetaClient {
     gate: Arc<MetaGate>,
     clock: Arc<dyn Clock>,
     http: reqwest::Client,
+    leave: Option<Leave>,
     has_warned: AtomicBool,
 }
+
+/// Whether a call may leave this process now: asked as the last step before it does.
+pub type Leave = Arc<dyn Fn() -> bool + Send + Sync>;
 
 impl fmt::Debug for MetaClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -162,8 +166,18 @@ impl MetaClient {
             gate,
             clock,
             http,
+            leave: None,
             has_warned: AtomicBool::new(false),
         })
+    }
+
+    /// The same client for a node that shares its tenants with others: nothing leaves while `leave`
+    /// says no. What is left is the time that a request takes from here to Meta, at most the
+    /// client's time-out, and whoever takes the tenant over waits that long.
+    #[must_use]
+    pub fn with_leave(mut self, leave: Leave) -> Self {
+        self.leave = Some(leave);
+        self
     }
 
     /// Spends a permit on a call. The only place that builds a request to Meta.
@@ -192,6 +206,14 @@ impl MetaClient {
         let request = request
             .header(AUTHORIZATION, authorization.clone())
             .timeout(self.timeout);
+        if self.leave.as_ref().is_some_and(|leave| !leave()) {
+            return Err(VendorError::Retry {
+                vendor: META,
+                detail: "this node does not hold the tenant any more; nothing was sent".to_owned(),
+                after: None,
+                cause: None,
+            });
+        }
         match http::exchange(request).await {
             Ok(answer) => self.read(answer, need),
             Err(lost) => Err(self.lost(lost, need)),

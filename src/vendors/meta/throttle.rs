@@ -284,39 +284,48 @@ impl GateConfig {
 /// The buckets of one tier.
 #[derive(Debug)]
 struct Buckets {
-    account: [Pace<AdAccountId>; 3],
+    account: Arc<[Pace<AdAccountId>; 3]>,
     app: [Pace<()>; 3],
 }
 
 impl Buckets {
-    fn new(tier: AccessTier, config: &GateConfig, clock: &Arc<dyn Clock>) -> Self {
-        let limit = match tier {
-            AccessTier::Development => 60.0,
-            AccessTier::Full => 9_000.0,
-        };
-        let usable = limit * (1.0 - config.headroom.clamp(0.0, 0.95));
-        let shares = config.shares();
-        let factor = f64::from(config.app_factor.max(1));
-        // A reserve is for the moment: most of it may go at once. The others flow.
-        let bursts = [(4, READ_POINTS), (4, WRITE_POINTS), (1, WRITE_POINTS)];
-        let points = |at: usize, times: f64| {
-            let points = (usable * shares[at] * times).floor() as u32;
-            let (part, least) = bursts[at];
-            (points, (points / part).min(points * 2 / 3).max(least))
-        };
+    fn new(tier: AccessTier, config: &GateConfig, nodes: u32, clock: &Arc<dyn Clock>) -> Self {
         let account = |at| {
-            let (limit, burst) = points(at, 1.0);
+            let (limit, burst) = points(tier, config, at, 1.0);
             Pace::new(limit, SPAN, burst.min(BURST_MAX), clock.clone())
         };
-        let app = |at| {
-            let (limit, burst) = points(at, factor);
-            Pace::new(limit, SPAN, burst, clock.clone())
-        };
         Self {
-            account: [account(0), account(1), account(2)],
-            app: [app(0), app(1), app(2)],
+            account: Arc::new([account(0), account(1), account(2)]),
+            app: Self::app(tier, config, nodes, clock),
         }
     }
+
+    fn app(
+        tier: AccessTier,
+        config: &GateConfig,
+        nodes: u32,
+        clock: &Arc<dyn Clock>,
+    ) -> [Pace<()>; 3] {
+        let factor = f64::from(config.app_factor.max(1)) / f64::from(nodes.max(1));
+        [0, 1, 2].map(|at| {
+            let (limit, burst) = points(tier, config, at, factor);
+            Pace::new(limit.max(1), SPAN, burst, clock.clone())
+        })
+    }
+}
+
+/// The points of one kind of call in the span of Meta's score, and how many may go at once.
+fn points(tier: AccessTier, config: &GateConfig, at: usize, times: f64) -> (u32, u32) {
+    // A reserve is for the moment: most of it may go at once. The others flow.
+    const BURSTS: [(u32, u32); 3] = [(4, READ_POINTS), (4, WRITE_POINTS), (1, WRITE_POINTS)];
+    let limit = match tier {
+        AccessTier::Development => 60.0,
+        AccessTier::Full => 9_000.0,
+    };
+    let usable = limit * (1.0 - config.headroom.clamp(0.0, 0.95));
+    let points = (usable * config.shares()[at] * times).floor() as u32;
+    let (part, least) = BURSTS[at];
+    (points, (points / part).min(points * 2 / 3).max(least))
 }
 
 /// The app's calls of an hour: those of every kind, and those that only safety writes may make.
@@ -327,10 +336,11 @@ struct Hour {
 }
 
 impl Hour {
-    fn new(config: &GateConfig, clock: &Arc<dyn Clock>) -> Self {
+    fn new(config: &GateConfig, nodes: u32, clock: &Arc<dyn Clock>) -> Self {
         let [_, _, kept] = config.shares();
-        let safety = (f64::from(config.app_calls_per_hour) * kept).floor() as u32;
-        let any = config.app_calls_per_hour.saturating_sub(safety);
+        let calls = config.app_calls_per_hour / nodes.max(1);
+        let safety = (f64::from(calls) * kept).floor() as u32;
+        let any = calls.saturating_sub(safety);
         let pace = |calls: u32| Pace::new(calls, HOUR, calls / HOUR_BURST, clock.clone());
         Self {
             any: pace(any),
@@ -343,18 +353,36 @@ impl Hour {
 #[derive(Debug)]
 struct Limits {
     config: GateConfig,
+    /// How many nodes share the app's limits.
+    nodes: u32,
     development: Buckets,
     full: Buckets,
     hour: Hour,
 }
 
 impl Limits {
-    fn new(config: GateConfig, clock: &Arc<dyn Clock>) -> Self {
+    fn new(config: GateConfig, nodes: u32, clock: &Arc<dyn Clock>) -> Self {
         Self {
-            development: Buckets::new(AccessTier::Development, &config, clock),
-            full: Buckets::new(AccessTier::Full, &config, clock),
-            hour: Hour::new(&config, clock),
+            development: Buckets::new(AccessTier::Development, &config, nodes, clock),
+            full: Buckets::new(AccessTier::Full, &config, nodes, clock),
+            hour: Hour::new(&config, nodes, clock),
             config,
+            nodes,
+        }
+    }
+
+    /// The same with another number of nodes: what accounts have used up stays used up.
+    fn shared_by(&self, nodes: u32, clock: &Arc<dyn Clock>) -> Self {
+        let buckets = |tier, own: &Buckets| Buckets {
+            account: own.account.clone(),
+            app: Buckets::app(tier, &self.config, nodes, clock),
+        };
+        Self {
+            development: buckets(AccessTier::Development, &self.development),
+            full: buckets(AccessTier::Full, &self.full),
+            hour: Hour::new(&self.config, nodes, clock),
+            config: self.config.clone(),
+            nodes,
         }
     }
 
@@ -395,7 +423,7 @@ impl MetaGate {
     #[must_use]
     pub fn new(config: GateConfig, clock: Arc<dyn Clock>) -> Self {
         Self {
-            limits: ArcSwap::from_pointee(Limits::new(config, &clock)),
+            limits: ArcSwap::from_pointee(Limits::new(config, 1, &clock)),
             clock,
             state: Mutex::default(),
             made: AtomicU32::new(0),
@@ -411,12 +439,22 @@ impl MetaGate {
         self
     }
 
+    /// Takes this node's part of the app's limits, which `nodes` share. An account's are whole.
+    pub fn share_among(&self, nodes: u32) {
+        let limits = self.limits.load();
+        if limits.nodes != nodes.max(1) {
+            let new = limits.shared_by(nodes.max(1), &self.clock);
+            self.limits.store(Arc::new(new));
+        }
+    }
+
     /// Puts other limits in force for the calls that come; cool-downs and readings stay. Buckets
     /// that change begin full, as after a restart: what is left over of Meta's limits covers that.
     pub fn configure(&self, config: GateConfig) {
-        if self.limits.load().config != config {
-            self.limits
-                .store(Arc::new(Limits::new(config, &self.clock)));
+        let limits = self.limits.load();
+        if limits.config != config {
+            let new = Limits::new(config, limits.nodes, &self.clock);
+            self.limits.store(Arc::new(new));
         }
     }
 
@@ -450,7 +488,7 @@ impl MetaGate {
         self.wait_open(caller, kind, deadline).await?;
         if self.made.fetch_add(1, Ordering::Relaxed) % FORGET_EVERY == FORGET_EVERY - 1 {
             let accounts = limits.development.account.iter();
-            for pace in accounts.chain(&limits.full.account) {
+            for pace in accounts.chain(limits.full.account.iter()) {
                 pace.forget_idle();
             }
         }

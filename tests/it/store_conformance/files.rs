@@ -85,7 +85,7 @@ async fn many_may_open_at_once() {
         .collect();
     for task in tasks {
         let db = task.await.unwrap().unwrap();
-        assert_eq!(db.store_status().await.unwrap().schema_version, 2);
+        assert_eq!(db.store_status().await.unwrap().schema_version, 3);
     }
 }
 
@@ -107,7 +107,7 @@ async fn a_newer_schema_is_named() {
             error,
             StoreError::NewerSchema {
                 found: 99,
-                known: 2
+                known: 3
             }
         ),
         "{error:?}"

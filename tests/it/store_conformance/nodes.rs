@@ -33,7 +33,30 @@ pub(super) async fn claim(db: &Db, by: &str, ttl: SignedDuration) -> Option<Fenc
         .await
         .unwrap();
     assert!(claimed.len() < 2);
-    claimed.pop()
+    claimed.pop().map(|claim| claim.fence)
+}
+
+/// Whether the tenant was free when `by` claimed it.
+async fn was_free(db: &Db, by: &str) -> bool {
+    let claimed = db.claim_leases(&node(by), &[acme()], LAPSED, at(0)).await;
+    claimed.unwrap()[0].was_free
+}
+
+pub(super) async fn a_claim_tells_whether_the_tenant_was_free(db: Db) {
+    assert!(was_free(&db, "a").await, "never held");
+    assert!(!was_free(&db, "b").await, "its holder fell silent");
+    assert!(!was_free(&db, "b").await, "by its own name, after a crash");
+    let held = claim(&db, "b", HOUR).await.unwrap();
+    assert!(release(&db, &held).await);
+    assert!(was_free(&db, "a").await, "handed over");
+    assert!(!was_free(&db, "b").await, "and silent again");
+}
+
+pub(super) async fn the_first_key_is_the_one(db: Db) {
+    assert!(db.agree_on_key("one").await.unwrap());
+    assert!(db.agree_on_key("one").await.unwrap());
+    assert!(!db.agree_on_key("two").await.unwrap());
+    assert!(db.agree_on_key("one").await.unwrap());
 }
 
 async fn renew(db: &Db, fence: &Fence, ttl: SignedDuration) -> bool {
@@ -100,7 +123,8 @@ pub(super) async fn a_tenant_is_claimed_once_by_eight(db: Db) {
         .collect();
     let mut all = Vec::new();
     for task in tasks {
-        all.extend(task.await.unwrap().into_iter().map(|fence| fence.tenant));
+        let claims = task.await.unwrap();
+        all.extend(claims.into_iter().map(|claim| claim.fence.tenant));
     }
     all.sort();
     let mut wanted = tenants;
@@ -173,7 +197,7 @@ pub(super) async fn leases_are_listed_with_what_is_left(db: Db) {
         .unwrap();
     let found = db.leases(at(0)).await.unwrap();
     let fences: Vec<_> = found.iter().map(|lease| lease.fence.clone()).collect();
-    assert_eq!(fences, [acmes, others[0].clone()]);
+    assert_eq!(fences, [acmes, others[0].fence.clone()]);
     assert!(found[0].left > SignedDuration::from_mins(59));
     assert!(found[0].left <= HOUR);
     assert_eq!(found[1].left, SignedDuration::ZERO);
@@ -444,6 +468,8 @@ pub(super) async fn a_nudge_is_heard_by_all_who_listen(db: Db) {
     }
     db.nudge(&acme());
     assert_eq!(one.next().await, Some(Nudge::Tenant(acme())));
+    db.nudge_everyone();
+    assert_eq!(one.next().await, Some(Nudge::Any));
     db.close().await;
     assert_eq!(one.next().await, None);
 }

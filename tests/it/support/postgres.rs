@@ -118,14 +118,16 @@ const PLAIN: &str = "template template0 encoding 'UTF8' locale_provider icu icu_
 
 /// The database that is copied for each test, made by whoever is first.
 async fn template(conn: &mut PgConnection) -> String {
-    let migrations = concat!(
-        include_str!("../../../migrations/postgres/0001_init.sql"),
-        include_str!("../../../migrations/postgres/0002_retention.sql"),
-    );
-    let name = format!(
-        "roasd_template_{}",
-        &hex::encode(Sha256::digest(migrations))[..12]
-    );
+    // A server that is kept while working must not hand out the tables of yesterday.
+    let mut migrations: Vec<_> = std::fs::read_dir("migrations/postgres")
+        .unwrap()
+        .map(|file| file.unwrap().path())
+        .collect();
+    migrations.sort();
+    let digest = migrations.iter().fold(Sha256::new(), |digest, file| {
+        digest.chain_update(std::fs::read(file).unwrap())
+    });
+    let name = format!("roasd_template_{}", &hex::encode(digest.finalize())[..12]);
     let exists = "select exists (select 1 from pg_database where datname = $1)";
     let is_there = |exists| sqlx::query_scalar::<_, bool>(exists).bind(name.clone());
     if is_there(exists).fetch_one(&mut *conn).await.unwrap() {
