@@ -328,9 +328,21 @@ impl PlacementState {
             }
             view.leases.insert(lease.fence.tenant, lease.fence.node);
         }
+        // One of ours that ran out since it was renewed, on a slow machine, is ours until somebody
+        // else takes it: to claim it anew would depose our own actors.
+        for held in self.placing.holdings.all() {
+            view.leases.entry(held.fence.tenant).or_insert(node.clone());
+        }
         let gates = &self.placing.gates;
         gates.share_among(u32::try_from(view.nodes.len()).unwrap_or(u32::MAX));
-        gates.take_over(&self.store.load_gate().await?);
+        // Work goes on without: the account's own answers say the same a call later.
+        match self.store.load_gate().await {
+            Ok(rows) => gates.take_over(&rows),
+            Err(error) => tracing::warn!(
+                error = %chain(&error),
+                "what other nodes know of Meta's limits was not read: {}", chain(&error)
+            ),
+        }
         let plan = view.plan(&node);
         self.take(plan.take, hold).await?;
         self.give(plan.give, hold);

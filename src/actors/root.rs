@@ -376,6 +376,8 @@ impl RootState {
     /// Takes a tenant that the placement has claimed.
     async fn take(&mut self, held: Held, myself: &ActorRef<RootMsg>, hold: &Hold) {
         let id = held.fence.tenant.clone();
+        // Whoever still works for it does so under an older claim.
+        self.cut_off(&id);
         let Some(tenant) = self.tenants.get_mut(&id) else {
             // Gone from the configuration meanwhile.
             self.tell_over(&id, hold.clone());

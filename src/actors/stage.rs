@@ -24,6 +24,10 @@ use crate::store::jobs::JobOutcome;
 /// shown of a stage is at most this old.
 const RECORD_EVERY: SignedDuration = time::minutes(5);
 
+/// A stage that met weather rests for so long, on the wall: the store and the vendors take no less
+/// to come back when a rehearsal's time runs fast.
+const REST: SignedDuration = time::seconds(1);
+
 /// The stages of a tenant, in their order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Stage {
@@ -218,7 +222,7 @@ impl Actor for StageActor {
             tenant,
             hold,
         } = args;
-        let timer = arm(&context, work.as_ref(), &tenant);
+        let timer = arm(&context, work.as_ref(), &tenant, Timestamp::MIN);
         drop(hold);
         Ok(StageState {
             context,
@@ -271,7 +275,11 @@ impl Actor for StageActor {
             }
         }
         state.timer.abort();
-        state.timer = arm(&state.context, state.work.as_ref(), &state.tenant);
+        let rested = match outcome {
+            JobOutcome::Degraded => time::add(ended, state.context.clock.stretch(REST)),
+            _ => ended,
+        };
+        state.timer = arm(&state.context, state.work.as_ref(), &state.tenant, rested);
         let report = StageReport {
             stage,
             progress,
@@ -303,13 +311,19 @@ fn arm(
     context: &Context,
     work: &dyn Work,
     tenant: &ActorRef<TenantMsg>,
+    earliest: Timestamp,
 ) -> tokio::task::JoinHandle<()> {
     let stage = work.stage();
     let key = format!("{}/{stage}", context.tenant.id);
     let tenant = tenant.clone();
-    wake_at(&context.clock, work.next_tick(), key, move |hold| {
-        let _ = tenant.cast(TenantMsg::Timer(stage, hold));
-    })
+    wake_at(
+        &context.clock,
+        work.next_tick().max(earliest),
+        key,
+        move |hold| {
+            let _ = tenant.cast(TenantMsg::Timer(stage, hold));
+        },
+    )
 }
 
 /// Calls `then` at `at` on `clock`, under a hold that it hands on. The task may be aborted.

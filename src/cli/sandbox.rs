@@ -51,7 +51,8 @@ pub async fn run(args: &SandboxArgs, out: &mut (dyn Write + Send)) -> anyhow::Re
     let mut config = SandboxConfig::demo(&args.dir, args.seed).with_tenants(args.tenants);
     config.listen = args.listen;
     let begin = Sandbox::resume_time(&args.dir)?.unwrap_or(config.start);
-    let anchor = SystemClock::real().now();
+    // The printed configuration takes whole seconds, and both must live by one time.
+    let anchor = time::from_seconds(SystemClock::real().now().as_second());
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::scaled(args.speed, begin, anchor));
     let sandbox = Sandbox::start(config, clock).await?;
     let settings = super::demo::Settings {

@@ -30,7 +30,7 @@ section! {
         /// address with a password is a secret: { env = "NAME" }, { file = "/path" } or
         /// { credential = "name" }.
         database_url: Option<DatabaseUrl> = optional("\"sqlite:///var/lib/roasd/roasd.db\""),
-        /// Connections to PostgreSQL at most, besides one that listens. Each node has its own, and
+        /// Connections to PostgreSQL at most, besides two for leases and nudges. Each node has its own, and
         /// together they stay below the server's max_connections.
         database_connections: u32 = default("16").within(2.0, 200.0),
         /// Which log lines are written: a level, and levels by module, such as

@@ -108,7 +108,7 @@ pub struct AuditEntry {
     pub at: Timestamp,
     /// What happened.
     pub event: AuditEvent,
-    /// Who did it: `roasd`, `cli`, `api:NAME`, `meta:ACTOR`.
+    /// Who did it: `roasd` (`roasd@NODE` where there are several nodes), `cli`, `api:NAME`, `meta:ACTOR`.
     pub actor: String,
     /// The change, where there is one.
     pub change: Option<ChangeId>,

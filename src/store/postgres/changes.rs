@@ -12,8 +12,8 @@ use crate::domain::time::{Timestamp, from_micros};
 use crate::store::StoreError;
 use crate::store::changes::{ChangeFilter, ChangeStore, ClaimedChange, Proposal, Settlement};
 use crate::store::sql::changes::{
-    Move, NEXT_DUE, PAST_ACTIONS, ProposalColumns, ROASD, held, intent, intent_line, lapsing, line,
-    only, past_action, read, settling,
+    Move, NEXT_DUE, PAST_ACTIONS, ProposalColumns, acting, held, intent, intent_line, lapsing,
+    line, only, past_action, read, settling,
 };
 use crate::store::sql::nodes::check_own;
 use crate::store::sql::not_one;
@@ -97,12 +97,13 @@ async fn make(
 async fn supersede(
     tx: &mut Tx,
     old: &PendingChange,
-    by: &ChangeId,
+    new: &ChangeId,
+    by: &str,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let note = format!("superseded by change {by}");
+    let note = format!("superseded by change {new}");
     let step = Move::to(old, ChangeState::Cancelled, &note);
-    let entry = line(&old.proposed, AuditEvent::Cancelled, ROASD, &note, now);
+    let entry = line(&old.proposed, AuditEvent::Cancelled, by, &note, now);
     make(tx, vec![(old, step, entry)], now).await
 }
 
@@ -221,6 +222,7 @@ impl ChangeStore for PostgresStore {
             )
             .await?;
         let mut outcome = Proposal::Queued;
+        let by = acting(self.fence.as_deref());
         if let Some(row) = open {
             let old = read(&row)?;
             let old_id = old.proposed.id.clone();
@@ -230,11 +232,11 @@ impl ChangeStore for PostgresStore {
             if old.proposed.requested == proposed.requested {
                 return Ok(Proposal::SameAsOpen(old_id));
             }
-            supersede(&mut tx, &old, &proposed.id, now).await?;
+            supersede(&mut tx, &old, &proposed.id, &by, now).await?;
             outcome = Proposal::Superseded(old_id);
         }
         insert(&mut tx, proposed, now).await?;
-        let entry = line(proposed, AuditEvent::Proposed, ROASD, &proposed.reason, now);
+        let entry = line(proposed, AuditEvent::Proposed, &by, &proposed.reason, now);
         audit::append(&mut tx, &[entry]).await?;
         tx.commit().await?;
         Ok(outcome)
@@ -312,7 +314,8 @@ impl ChangeStore for PostgresStore {
         if done != 1 {
             return Err(not_one(doing, done));
         }
-        audit::append(&mut tx, &[intent_line(&change, before, target, now)]).await?;
+        let by = acting(self.fence.as_deref());
+        audit::append(&mut tx, &[intent_line(&change, before, target, &by, now)]).await?;
         tx.commit().await
     }
 
@@ -336,7 +339,8 @@ impl ChangeStore for PostgresStore {
         {
             entities::note_our_move(&mut tx, &change, *before, *after, now).await?;
         }
-        let (step, entry) = settling(&change, settlement, now);
+        let by = acting(self.fence.as_deref());
+        let (step, entry) = settling(&change, settlement, &by, now);
         make(&mut tx, vec![(&change, step, entry)], now).await?;
         tx.commit().await
     }
@@ -426,8 +430,9 @@ impl ChangeStore for PostgresStore {
         if lapsed.is_empty() {
             return Ok(0);
         }
+        let by = acting(self.fence.as_deref());
         let moves = column(&lapsed, |change| {
-            let (step, entry) = lapsing(change, now);
+            let (step, entry) = lapsing(change, &by, now);
             (change, step, entry)
         });
         make(&mut tx, moves, now).await?;

@@ -47,6 +47,8 @@ use session::{Patience, Reader, Select, Statement, Tx};
 pub struct PostgresStore {
     server: Arc<connect::Server>,
     pool: PgPool,
+    /// The connection that keeps this node's leases, whoever waits for the others meanwhile.
+    upkeep: PgPool,
     patience: Patience,
     lanes: lanes::Lanes,
     nudger: nudges::Nudger,
@@ -95,11 +97,19 @@ impl PostgresStore {
         schema::prepare(&server, &options).await?;
         let patience = Patience::new(&options);
         let pool = server.pool(&options, &patience);
+        let upkeep = server.pool(
+            &OpenOptions {
+                connections: 1,
+                ..options
+            },
+            &patience,
+        );
         Ok(Self {
             lanes: lanes::Lanes::start(&pool, &patience),
             nudger: nudges::Nudger::start(pool.clone(), patience.clone()),
             server: Arc::new(server),
             pool,
+            upkeep,
             patience,
             fence: None,
         })

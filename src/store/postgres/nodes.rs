@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::{PostgresStore, column, session};
+use super::session::{self, Reader};
+use super::{PostgresStore, column};
 use crate::domain::ids::{NodeId, TenantId};
 use crate::domain::time::{self, SignedDuration, Timestamp};
 use crate::store::nodes::{Claim, FORGET_AFTER, Fence, Lease, NodeInfo, NodeStore, SeenNode};
@@ -19,6 +20,13 @@ macro_rules! now {
     };
 }
 
+impl PostgresStore {
+    /// Takes the connection that is kept for leases.
+    async fn upkeep(&self, doing: &'static str) -> Result<Reader, StoreError> {
+        session::reader(&self.upkeep, &self.patience, doing).await
+    }
+}
+
 #[async_trait]
 impl NodeStore for PostgresStore {
     fn is_shared(&self) -> bool {
@@ -26,8 +34,12 @@ impl NodeStore for PostgresStore {
     }
 
     async fn agree_on_key(&self, check: &str) -> Result<bool, StoreError> {
-        let mut tx =
-            session::begin(&self.pool, &self.patience, "agreeing on the key of hashes").await?;
+        let mut tx = session::begin(
+            &self.upkeep,
+            &self.patience,
+            "agreeing on the key of hashes",
+        )
+        .await?;
         let (agreed,): (String,) = tx
             .one(
                 sqlx::query_as(
@@ -46,7 +58,7 @@ impl NodeStore for PostgresStore {
         node: &NodeInfo,
         _now: Timestamp,
     ) -> Result<Timestamp, StoreError> {
-        let mut tx = session::begin(&self.pool, &self.patience, "registering a node").await?;
+        let mut tx = session::begin(&self.upkeep, &self.patience, "registering a node").await?;
         tx.run(
             sqlx::query(concat!(
                 "delete from nodes where heartbeat_at < ",
@@ -92,7 +104,7 @@ impl NodeStore for PostgresStore {
         ))
         .bind(node.as_str())
         .bind(micros(started_at));
-        let mut session = self.reader("telling that a node lives").await?;
+        let mut session = self.upkeep("telling that a node lives").await?;
         Ok(session.run(query).await? == 1)
     }
 
@@ -100,7 +112,7 @@ impl NodeStore for PostgresStore {
         let query = sqlx::query("delete from nodes where id = $1 and started_at = $2")
             .bind(node.as_str())
             .bind(micros(started_at));
-        let mut session = self.reader("forgetting a node").await?;
+        let mut session = self.upkeep("forgetting a node").await?;
         Ok(session.run(query).await? == 1)
     }
 
@@ -110,7 +122,7 @@ impl NodeStore for PostgresStore {
             now!(),
             " as now from nodes order by id"
         ));
-        let rows = self.rows("reading the nodes", query).await?;
+        let rows = self.upkeep("reading the nodes").await?.rows(query).await?;
         rows.iter().map(read_node).collect()
     }
 
@@ -122,7 +134,7 @@ impl NodeStore for PostgresStore {
         _now: Timestamp,
     ) -> Result<Vec<Claim>, StoreError> {
         let names = column(tenants, TenantId::as_str);
-        let mut tx = session::begin(&self.pool, &self.patience, "claiming tenants").await?;
+        let mut tx = session::begin(&self.upkeep, &self.patience, "claiming tenants").await?;
         // Whoever writes under a lease holds its row by a key share, which this lock does not go
         // with: a tenant that is just being written for is skipped, and from here on no write under
         // the old token begins.
@@ -186,7 +198,7 @@ impl NodeStore for PostgresStore {
         .bind(column(held, |fence| fence.node.as_str()))
         .bind(column(held, |fence| fence.token))
         .bind(span_micros(ttl));
-        fences(&self.rows("prolonging leases", query).await?)
+        fences(&self.upkeep("prolonging leases").await?.rows(query).await?)
     }
 
     async fn release_leases(
@@ -211,7 +223,7 @@ impl NodeStore for PostgresStore {
         .bind(column(held, |fence| fence.tenant.as_str()))
         .bind(column(held, |fence| fence.node.as_str()))
         .bind(column(held, |fence| fence.token));
-        fences(&self.rows("giving leases up", query).await?)
+        fences(&self.upkeep("giving leases up").await?.rows(query).await?)
     }
 
     async fn leases(&self, _now: Timestamp) -> Result<Vec<Lease>, StoreError> {
@@ -220,7 +232,7 @@ impl NodeStore for PostgresStore {
             now!(),
             " as now from tenant_leases order by tenant"
         ));
-        let rows = self.rows("reading the leases", query).await?;
+        let rows = self.upkeep("reading the leases").await?.rows(query).await?;
         rows.iter().map(read_lease).collect()
     }
 

@@ -45,5 +45,6 @@ impl StatusStore for PostgresStore {
     async fn close(&self) {
         self.nudger.flush().await;
         self.pool.close().await;
+        self.upkeep.close().await;
     }
 }

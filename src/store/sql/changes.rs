@@ -11,11 +11,17 @@ use crate::domain::ids::TenantId;
 use crate::domain::time::Timestamp;
 use crate::store::StoreError;
 use crate::store::changes::Settlement;
+use crate::store::nodes::Fence;
 
 const TABLE: &str = "pending_ad_changes";
 
-/// Who acts when no person does.
-pub(in crate::store) const ROASD: &str = "roasd";
+/// Who acts when no person does: roasd, and which node of it where there are several.
+pub(in crate::store) fn acting(fence: Option<&Fence>) -> String {
+    fence.map_or_else(
+        || "roasd".to_owned(),
+        |fence| format!("roasd@{}", fence.node),
+    )
+}
 
 /// When a tenant's queue wants to be looked at next.
 pub(in crate::store) const NEXT_DUE: &str = "select min(case status
@@ -198,19 +204,14 @@ pub(in crate::store) fn intent_line(
     change: &PendingChange,
     before: Target,
     target: Target,
+    by: &str,
     now: Timestamp,
 ) -> AuditEntry {
     let proposed = &change.proposed;
     AuditEntry {
         before: Some(before),
         after: Some(target),
-        ..line(
-            proposed,
-            AuditEvent::Executing,
-            ROASD,
-            &proposed.reason,
-            now,
-        )
+        ..line(proposed, AuditEvent::Executing, by, &proposed.reason, now)
     }
 }
 
@@ -240,6 +241,7 @@ impl<'a> Move<'a> {
 pub(in crate::store) fn settling<'a>(
     change: &PendingChange,
     settlement: &'a Settlement,
+    by: &str,
     now: Timestamp,
 ) -> (Move<'a>, AuditEntry) {
     let proposed = &change.proposed;
@@ -263,7 +265,7 @@ pub(in crate::store) fn settling<'a>(
                 after: Some(*after),
                 rule: clipped_by.clone(),
                 vendor_request: vendor_request.clone(),
-                ..line(proposed, AuditEvent::Completed, ROASD, note, now)
+                ..line(proposed, AuditEvent::Completed, by, note, now)
             };
             (step, entry)
         }
@@ -274,14 +276,14 @@ pub(in crate::store) fn settling<'a>(
             let entry = AuditEntry {
                 after: Some(change.intent.unwrap_or(proposed.requested)),
                 vendor_request: vendor_request.clone(),
-                ..line(proposed, AuditEvent::Failed, ROASD, detail, now)
+                ..line(proposed, AuditEvent::Failed, by, detail, now)
             };
             (Move::to(change, ChangeState::Failed, detail), entry)
         }
         Settlement::Cancelled { found, detail } => {
             let entry = AuditEntry {
                 before: found.or(Some(proposed.expected)),
-                ..line(proposed, AuditEvent::Cancelled, ROASD, detail, now)
+                ..line(proposed, AuditEvent::Cancelled, by, detail, now)
             };
             (Move::to(change, ChangeState::Cancelled, detail), entry)
         }
@@ -300,7 +302,7 @@ pub(in crate::store) fn settling<'a>(
             };
             let entry = AuditEntry {
                 rule: Some(rule.clone()),
-                ..line(proposed, AuditEvent::Deferred, ROASD, detail, now)
+                ..line(proposed, AuditEvent::Deferred, by, detail, now)
             };
             (step, entry)
         }
@@ -309,7 +311,7 @@ pub(in crate::store) fn settling<'a>(
             step.rule = Some(rule);
             let entry = AuditEntry {
                 rule: Some(rule.clone()),
-                ..line(proposed, AuditEvent::Refused, ROASD, detail, now)
+                ..line(proposed, AuditEvent::Refused, by, detail, now)
             };
             (step, entry)
         }
@@ -319,6 +321,7 @@ pub(in crate::store) fn settling<'a>(
 /// The move of a change whose time is over, and its line.
 pub(in crate::store) fn lapsing(
     change: &PendingChange,
+    by: &str,
     now: Timestamp,
 ) -> (Move<'static>, AuditEntry) {
     let (next, event, note) = if change.state == ChangeState::AwaitingApproval {
@@ -328,7 +331,7 @@ pub(in crate::store) fn lapsing(
         let note = "its time was over before it could be sent";
         (ChangeState::Cancelled, AuditEvent::Cancelled, note)
     };
-    let entry = line(&change.proposed, event, ROASD, note, now);
+    let entry = line(&change.proposed, event, by, note, now);
     (Move::to(change, next, note), entry)
 }
 

@@ -12,8 +12,8 @@ use crate::domain::time::{Timestamp, from_micros};
 use crate::store::StoreError;
 use crate::store::changes::{ChangeFilter, ChangeStore, ClaimedChange, Proposal, Settlement};
 use crate::store::sql::changes::{
-    Move, NEXT_DUE, PAST_ACTIONS, ProposalColumns, ROASD, held, intent, intent_line, lapsing, line,
-    only, past_action, read, settling,
+    Move, NEXT_DUE, PAST_ACTIONS, ProposalColumns, acting, held, intent, intent_line, lapsing,
+    line, only, past_action, read, settling,
 };
 use crate::store::sql::not_one;
 use crate::store::sql::values::{clean, micros};
@@ -75,12 +75,13 @@ async fn make(
 async fn supersede(
     conn: &mut SqliteConnection,
     old: &PendingChange,
-    by: &ChangeId,
+    new: &ChangeId,
+    by: &str,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let note = format!("superseded by change {by}");
+    let note = format!("superseded by change {new}");
     let step = Move::to(old, ChangeState::Cancelled, &note);
-    let entry = line(&old.proposed, AuditEvent::Cancelled, ROASD, &note, now);
+    let entry = line(&old.proposed, AuditEvent::Cancelled, by, &note, now);
     make(conn, old, step, &entry, now, "superseding a change").await
 }
 
@@ -156,6 +157,7 @@ impl ChangeStore for SqliteStore {
         .await
         .map_err(fault(doing))?;
         let mut outcome = Proposal::Queued;
+        let by = acting(self.fence.as_deref());
         if let Some(row) = open {
             let old = read(&row)?;
             let old_id = old.proposed.id.clone();
@@ -165,11 +167,11 @@ impl ChangeStore for SqliteStore {
             if old.proposed.requested == proposed.requested {
                 return Ok(Proposal::SameAsOpen(old_id));
             }
-            supersede(&mut tx, &old, &proposed.id, now).await?;
+            supersede(&mut tx, &old, &proposed.id, &by, now).await?;
             outcome = Proposal::Superseded(old_id);
         }
         insert(&mut tx, proposed, now).await?;
-        let entry = line(proposed, AuditEvent::Proposed, ROASD, &proposed.reason, now);
+        let entry = line(proposed, AuditEvent::Proposed, &by, &proposed.reason, now);
         audit::append(&mut tx, &entry).await?;
         tx.commit().await.map_err(fault(doing))?;
         Ok(outcome)
@@ -243,7 +245,8 @@ impl ChangeStore for SqliteStore {
         if done.rows_affected() != 1 {
             return Err(not_one(doing, done.rows_affected()));
         }
-        let entry = intent_line(&change, before, target, now);
+        let by = acting(self.fence.as_deref());
+        let entry = intent_line(&change, before, target, &by, now);
         audit::append(&mut tx, &entry).await?;
         tx.commit().await.map_err(fault(doing))
     }
@@ -268,7 +271,8 @@ impl ChangeStore for SqliteStore {
         {
             entities::note_our_move(&mut tx, &change, *before, *after, now).await?;
         }
-        let (step, entry) = settling(&change, settlement, now);
+        let by = acting(self.fence.as_deref());
+        let (step, entry) = settling(&change, settlement, &by, now);
         make(&mut tx, &change, step, &entry, now, doing).await?;
         tx.commit().await.map_err(fault(doing))
     }
@@ -349,9 +353,10 @@ impl ChangeStore for SqliteStore {
         .await
         .map_err(fault(doing))?;
         let mut lapsed = 0;
+        let by = acting(self.fence.as_deref());
         for row in &rows {
             let change = read(row)?;
-            let (step, entry) = lapsing(&change, now);
+            let (step, entry) = lapsing(&change, &by, now);
             make(&mut tx, &change, step, &entry, now, doing).await?;
             lapsed += 1;
         }

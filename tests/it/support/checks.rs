@@ -97,7 +97,11 @@ async fn changes(
                     && intent.target == value(write)
                     && intent.at <= write.at
             });
-            let unknown = || panic!("Meta was called without an intent: {write:?}");
+            let unknown = || {
+                let of_it = intents.iter().filter(|i| i.entity.id() == write.entity);
+                let of_it: Vec<_> = of_it.collect();
+                panic!("Meta was called without an intent: {write:?}, only {of_it:?}")
+            };
             Sending {
                 at: write.at,
                 ..meant.cloned().unwrap_or_else(unknown)

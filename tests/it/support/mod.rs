@@ -8,6 +8,7 @@
 
 pub(crate) mod checks;
 pub(crate) mod cluster;
+pub(crate) mod fleet;
 pub(crate) mod postgres;
 
 use std::path::Path;
