@@ -8,12 +8,13 @@ use axum::response::{IntoResponse as _, Response};
 use serde_json::{Map, Value, json};
 
 use super::HttpState;
-use super::snapshot::{self, Rows, Snapshot, TenantView};
+use super::snapshot::{self, Snapshot, TenantView};
 use crate::actors::handle::{Stage, StageHealth};
 use crate::domain::change::ChangeState;
 use crate::domain::ids::TenantId;
 use crate::domain::time::{self, Timestamp};
 use crate::store::jobs::JobStatus;
+use crate::store::status::TenantOverview;
 use crate::store::tenants::Held;
 use crate::telemetry::names;
 
@@ -154,7 +155,7 @@ fn gauge(id: &TenantId, view: &TenantView, is_pause_file_there: bool) {
     }
 }
 
-fn count_of(rows: &Rows, state: ChangeState) -> u64 {
+fn count_of(rows: &TenantOverview, state: ChangeState) -> u64 {
     let found = rows.changes.iter().find(|(found, _)| *found == state);
     found.map_or(0, |(_, count)| *count)
 }
@@ -234,7 +235,7 @@ fn tenant_json(snapshot: &Snapshot, view: &TenantView) -> Value {
     report
 }
 
-fn rows_json(rows: &Rows) -> Value {
+fn rows_json(rows: &TenantOverview) -> Value {
     let queue: Map<String, Value> = ChangeState::ALL
         .into_iter()
         .filter(|state| state.is_open())

@@ -6,13 +6,9 @@ use std::sync::Arc;
 use super::HttpState;
 use super::state::{GateRoom, TenantHttp};
 use crate::actors::handle::{StageHealth, TenantHealth};
-use crate::domain::change::ChangeState;
 use crate::domain::ids::TenantId;
 use crate::domain::time::{self, SignedDuration, Timestamp};
-use crate::store::StoreError;
-use crate::store::inbox::InboxDepth;
-use crate::store::jobs::JobStatus;
-use crate::store::status::StoreStatus;
+use crate::store::status::{StoreStatus, TenantOverview};
 use crate::store::tenants::TenantHolds;
 
 /// A snapshot is used again for so long.
@@ -49,25 +45,13 @@ pub(super) struct TenantView {
     /// What its actors say.
     pub(super) health: TenantHealth,
     /// What the store says, or why it says nothing.
-    pub(super) rows: Result<Rows, String>,
+    pub(super) rows: Result<TenantOverview, String>,
     /// The gate to its ad account.
     pub(super) room: GateRoom,
     /// What is wrong.
     pub(super) troubles: Vec<Trouble>,
     /// Whether something has been wrong for longer than its grace.
     pub(super) is_down: bool,
-}
-
-/// What the store says of a tenant.
-pub(super) struct Rows {
-    /// What it is held by.
-    pub(super) holds: TenantHolds,
-    /// Its inbox.
-    pub(super) inbox: InboxDepth,
-    /// Its changes by state.
-    pub(super) changes: Vec<(ChangeState, u64)>,
-    /// The last runs of its stages.
-    pub(super) jobs: Vec<JobStatus>,
 }
 
 /// Something wrong with a tenant.
@@ -103,11 +87,16 @@ async fn gather(state: &HttpState, stopped_since: &mut BTreeMap<TenantId, Timest
     // Another node's tenant is that one's to tell of.
     let runs = |health: &TenantHealth| health.is_running || health.elsewhere.is_some();
     stopped_since.retain(|id, _| entries.contains_key(id) && !board.get(id).is_some_and(runs));
+    let ids: Vec<TenantId> = entries.keys().cloned().collect();
+    let mut rows = state.store.overview(&ids).await;
     let mut tenants = BTreeMap::new();
     for (id, entry) in entries.iter() {
         let health = board.get(id).cloned().unwrap_or_default();
         let stopped = (!runs(&health)).then(|| *stopped_since.entry(id.clone()).or_insert(now));
-        let rows = rows(state, id).await.map_err(|error| error.to_string());
+        let rows = match &mut rows {
+            Ok(rows) => Ok(rows.remove(id).unwrap_or_default()),
+            Err(error) => Err(error.to_string()),
+        };
         let holds = rows.as_ref().ok().map(|rows| &rows.holds);
         let troubles = troubles(&health, holds, stopped);
         let view = TenantView {
@@ -128,15 +117,6 @@ async fn gather(state: &HttpState, stopped_since: &mut BTreeMap<TenantId, Timest
         placement: state.tree.placement(),
         tenants,
     }
-}
-
-async fn rows(state: &HttpState, id: &TenantId) -> Result<Rows, StoreError> {
-    Ok(Rows {
-        holds: state.store.holds(id).await?,
-        inbox: state.store.inbox_depth(id).await?,
-        changes: state.store.change_counts(id).await?,
-        jobs: state.store.job_status(id).await?,
-    })
 }
 
 fn troubles(

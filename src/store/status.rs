@@ -1,8 +1,13 @@
 //! What the store tells of itself, and how it is closed.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 
 use super::StoreError;
+use super::inbox::InboxDepth;
+use super::jobs::JobStatus;
+use super::tenants::TenantHolds;
 use crate::domain::change::ChangeState;
 use crate::domain::ids::TenantId;
 
@@ -19,6 +24,19 @@ pub struct StoreStatus {
     pub bytes: u64,
 }
 
+/// What the store says of a tenant at a glance.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TenantOverview {
+    /// What it is held by.
+    pub holds: TenantHolds,
+    /// Its inbox.
+    pub inbox: InboxDepth,
+    /// Its changes by state; states without any are left out.
+    pub changes: Vec<(ChangeState, u64)>,
+    /// The last runs of its stages, by name.
+    pub jobs: Vec<JobStatus>,
+}
+
 /// The store itself.
 #[async_trait]
 pub trait StatusStore {
@@ -28,6 +46,13 @@ pub trait StatusStore {
     /// How many changes of the tenant are in each state, by state; states without any are left out.
     async fn change_counts(&self, tenant: &TenantId)
     -> Result<Vec<(ChangeState, u64)>, StoreError>;
+
+    /// What there is to say of each of `tenants` at one moment, by a handful of statements however
+    /// many they are. One that the store knows nothing of is there too.
+    async fn overview(
+        &self,
+        tenants: &[TenantId],
+    ) -> Result<BTreeMap<TenantId, TenantOverview>, StoreError>;
 
     /// Ends work that was begun, folds the log into the database and closes it. Every later call is
     /// `Unavailable`.

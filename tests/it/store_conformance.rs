@@ -303,6 +303,7 @@ suite! {
         the_later_freeze_stands,
         nul_characters_are_left_out,
         counts_and_status_answer,
+        an_overview_says_of_each_tenant_what_is_said_of_it_alone,
         a_closed_store_is_unavailable;
     nodes:
         a_node_is_known_by_name_until_it_is_forgotten,

@@ -1,5 +1,7 @@
 //! What the store tells of itself, and how it is closed.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 
 use super::faults::fault;
@@ -7,9 +9,9 @@ use super::{SqliteStore, schema};
 use crate::domain::change::ChangeState;
 use crate::domain::ids::TenantId;
 use crate::store::StoreError;
-use crate::store::sql::status::change_counts;
+use crate::store::sql::status::{OverviewRows, change_counts, overview};
 use crate::store::sql::values::uncount;
-use crate::store::status::{StatusStore, StoreStatus};
+use crate::store::status::{StatusStore, StoreStatus, TenantOverview};
 
 #[async_trait]
 impl StatusStore for SqliteStore {
@@ -45,6 +47,65 @@ impl StatusStore for SqliteStore {
         .await
         .map_err(fault("counting changes"))?;
         change_counts(&rows)
+    }
+
+    async fn overview(
+        &self,
+        tenants: &[TenantId],
+    ) -> Result<BTreeMap<TenantId, TenantOverview>, StoreError> {
+        let doing = "looking over the tenants";
+        let names: Vec<&str> = tenants.iter().map(TenantId::as_str).collect();
+        let names = serde_json::json!(names).to_string();
+        let mut tx = self.snapshot(doing).await?;
+        let daemon = sqlx::query("select * from daemon_state where id = 1");
+        let states = sqlx::query(
+            "select tenant, paused_by, paused_reason, paused_since, parked_by, parked_reason,
+                 parked_since, suspended_by, suspended_reason, suspended_since
+             from tenant_state where tenant in (select value from json_each($1))",
+        );
+        let inboxes = sqlx::query(
+            "select tenant, sum(is_open) as waiting,
+                 min(case when is_open = 1 then received_at end) as oldest_at,
+                 sum(1 - is_open) as quarantined
+             from (
+                 select tenant, received_at, 1 as is_open from inbox
+                 where tenant in (select value from json_each($1))
+                     and settled_at is null and status in ('waiting', 'claimed')
+                 union all
+                 select tenant, received_at, 0 from inbox
+                 where tenant in (select value from json_each($1))
+                     and reason is not null and status = 'quarantined') as entries
+             group by tenant",
+        );
+        let changes = sqlx::query(
+            "select tenant, status, count(*) as found from pending_ad_changes
+             where tenant in (select value from json_each($1)) group by tenant, status",
+        );
+        let jobs = sqlx::query(
+            "select tenant, job, last_success_at, last_end_at, detail from job_status
+             where tenant in (select value from json_each($1)) order by tenant, job",
+        );
+        let told = fault(doing);
+        let rows = OverviewRows {
+            daemon: daemon.fetch_one(&mut *tx).await.map_err(told)?,
+            states: states
+                .bind(&names)
+                .fetch_all(&mut *tx)
+                .await
+                .map_err(told)?,
+            inboxes: inboxes
+                .bind(&names)
+                .fetch_all(&mut *tx)
+                .await
+                .map_err(told)?,
+            changes: changes
+                .bind(&names)
+                .fetch_all(&mut *tx)
+                .await
+                .map_err(told)?,
+            jobs: jobs.bind(&names).fetch_all(&mut *tx).await.map_err(told)?,
+        };
+        overview(tenants, &rows)
     }
 
     async fn close(&self) {

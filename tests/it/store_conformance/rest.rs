@@ -5,6 +5,7 @@ use roasd::store::decisions::{DecisionRecord, RunRecord};
 use roasd::store::gate::GateRow;
 use roasd::store::jobs::JobOutcome;
 use roasd::store::models::ModelVersion;
+use roasd::store::status::TenantOverview;
 use roasd::store::tenants::{Held, TenantHolds};
 use roasd::store::winners::PastAd;
 
@@ -315,6 +316,58 @@ pub(super) async fn counts_and_status_answer(db: Db) {
     let status = db.store_status().await.unwrap();
     assert!(status.schema_version >= 1);
     assert!(status.bytes > 0);
+}
+
+pub(super) async fn an_overview_says_of_each_tenant_what_is_said_of_it_alone(db: Db) {
+    for (n, tenant) in [acme(), globex()].into_iter().enumerate() {
+        for id in ["1", "2", "3"].into_iter().take(n + 2) {
+            let delivery = inbox::delivery(id);
+            db.append_delivery(&tenant, &delivery, at(0)).await.unwrap();
+        }
+        let claimed = db
+            .claim_deliveries(&tenant, at(1), at(60), 1)
+            .await
+            .unwrap();
+        let reason = "not JSON";
+        db.quarantine_delivery(&tenant, claimed[0].id, 1, reason, at(2))
+            .await
+            .unwrap();
+        for id in ["x", "y"].into_iter().take(2 - n) {
+            let id = format!("{tenant}-{id}");
+            let change = proposal(&tenant, &id, &id, 11_000);
+            db.propose(&change, at(0)).await.unwrap();
+        }
+        for job in ["sync", "executor"] {
+            db.record_job(&tenant, job, at(3), at(4), &JobOutcome::Succeeded, "")
+                .await
+                .unwrap();
+        }
+    }
+    let held = Held {
+        by: "cli".to_owned(),
+        reason: "a look".to_owned(),
+        since: at(5),
+    };
+    db.pause(Some(&globex()), &held).await.unwrap();
+    db.pause(None, &held).await.unwrap();
+    let nobody = TenantId::new("nobody").unwrap();
+    let asked = [acme(), globex(), nobody];
+    let mut overview = db.overview(&asked).await.unwrap();
+    for tenant in asked {
+        let wanted = TenantOverview {
+            holds: db.holds(&tenant).await.unwrap(),
+            inbox: db.inbox_depth(&tenant).await.unwrap(),
+            changes: db.change_counts(&tenant).await.unwrap(),
+            jobs: db.job_status(&tenant).await.unwrap(),
+        };
+        assert_eq!(overview.remove(&tenant), Some(wanted), "{tenant}");
+    }
+    assert!(overview.is_empty());
+    let one = db.overview(&[globex()]).await.unwrap();
+    assert_eq!(one.keys().collect::<Vec<_>>(), [&globex()]);
+    assert_eq!(one[&globex()].inbox.quarantined, 1);
+    assert_eq!(one[&globex()].inbox.waiting, 2);
+    assert_eq!(one[&globex()].holds.paused, Some(held));
 }
 
 pub(super) async fn a_closed_store_is_unavailable(db: Db) {
