@@ -25,12 +25,15 @@ use roasd::domain::structure::EntityRef;
 use roasd::domain::time::{self, Timestamp};
 use roasd::store::Store;
 use roasd::store::changes::Settlement;
-use roasd::store::inbox::{Delivery, DeliveryOutcome};
+use roasd::store::inbox::{ClaimedDelivery, Delivery, DeliveryOutcome};
 use sqlx::{AssertSqlSafe, Connection as _};
 use tokio::runtime::Runtime;
 
 fn main() {
     say_what_a_sync_costs();
+    for backend in backends() {
+        say_how_soon_work_starts(backend);
+    }
     divan::main();
 }
 
@@ -62,6 +65,29 @@ fn say_what_a_sync_costs() {
     } else {
         println!("PostgreSQL is not measured: ROASD_TEST_POSTGRES_URL is not set");
     }
+}
+
+/// The slow ones of [`append_then_claim`], which a median hides.
+fn say_how_soon_work_starts(backend: Backend) {
+    const TIMES: usize = 2_000;
+    let world = World::new(backend);
+    let mut took: Vec<_> = (0..TIMES)
+        .map(|_| {
+            let delivery = world.delivery();
+            let begin = Instant::now();
+            let claimed = world.runtime.block_on(append_and_claim(&world, &delivery));
+            let took = begin.elapsed();
+            let settled = settle(&*world.store, claimed.id, claimed.attempt);
+            world.runtime.block_on(settled);
+            took
+        })
+        .collect();
+    took.sort_unstable();
+    println!(
+        "{backend}: from append to claim {:?} in the middle, {:?} at most for 99 of 100",
+        took[TIMES / 2],
+        took[TIMES * 99 / 100]
+    );
 }
 
 /// The server to measure, if any.
@@ -373,20 +399,81 @@ fn append_then_claim(bencher: divan::Bencher<'_, '_>, backend: Backend) {
     let world = World::new(backend);
     bencher.bench_local(|| {
         let delivery = world.delivery();
-        world.runtime.block_on(async {
-            world
-                .store
-                .append_delivery(&tenant(), &delivery, at(0))
-                .await
-                .unwrap();
-            let claimed = world
-                .store
-                .claim_deliveries(&tenant(), at(1), at(60), 1)
-                .await
-                .unwrap();
-            assert_eq!(claimed.len(), 1);
-        });
+        world.runtime.block_on(append_and_claim(&world, &delivery))
     });
+}
+
+async fn append_and_claim(world: &World, delivery: &Delivery) -> ClaimedDelivery {
+    world
+        .store
+        .append_delivery(&tenant(), delivery, at(0))
+        .await
+        .unwrap();
+    let claimed = world
+        .store
+        .claim_deliveries(&tenant(), at(1), at(60), 1)
+        .await
+        .unwrap();
+    claimed.into_iter().next().unwrap()
+}
+
+/// Events as HubSpot sends them, a hundred to a delivery, from the append by eight senders to the
+/// deals that they ask for, each another one: claimed fifty deliveries at once, settled as they are done.
+#[divan::bench(args = backends())]
+fn events_in_hundreds(bencher: divan::Bencher<'_, '_>, backend: Backend) {
+    const SENDERS: usize = 8;
+    const EACH: usize = 8;
+    const EVENTS: usize = 100;
+    let world = World::new(backend);
+    bencher
+        .counter(ItemsCount::new(SENDERS * EACH * EVENTS))
+        .bench_local(|| {
+            world.all(SENDERS, |_| {
+                let store = world.store.clone();
+                let deliveries: Vec<_> = (0..EACH)
+                    .map(|_| Delivery {
+                        body: vec![b'x'; EVENTS * 220],
+                        ..world.delivery()
+                    })
+                    .collect();
+                async move {
+                    for delivery in deliveries {
+                        store
+                            .append_delivery(&tenant(), &delivery, at(0))
+                            .await
+                            .unwrap();
+                    }
+                }
+            });
+            let mut settled = 0;
+            while settled < SENDERS * EACH {
+                settled += world.runtime.block_on(async {
+                    let claimed = world
+                        .store
+                        .claim_deliveries(&tenant(), at(1), at(60), 50)
+                        .await
+                        .unwrap();
+                    let outcomes: Vec<_> = claimed
+                        .iter()
+                        .map(|row| DeliveryOutcome {
+                            wanted: (0..EVENTS)
+                                .map(|n| format!("{}{n:02}", row.id).parse().unwrap())
+                                .collect(),
+                            poison: Vec::new(),
+                        })
+                        .collect();
+                    let tenant = tenant();
+                    let settling = claimed.iter().zip(&outcomes).map(|(row, outcome)| {
+                        let (store, tenant) = (&world.store, &tenant);
+                        store.settle_delivery(tenant, row.id, row.attempt, outcome, at(2))
+                    });
+                    for done in futures_util::future::join_all(settling).await {
+                        done.unwrap();
+                    }
+                    claimed.len()
+                });
+            }
+        });
 }
 
 /// A pull of ten thousand rows that replaces the one before.

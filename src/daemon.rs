@@ -109,9 +109,12 @@ fn made(dir: &Path) -> anyhow::Result<PathBuf> {
     Ok(dir.to_owned())
 }
 
-/// Takes the lock on a database that serves one daemon alone. Two daemons on it would each think
-/// that they are the only writer of an ad account.
-fn lock_database(database_url: &str) -> anyhow::Result<Option<std::fs::File>> {
+/// Takes the lock on a database that serves one daemon alone, until the file is dropped. Two daemons
+/// on it would each think that they are the only writer of an ad account.
+///
+/// # Errors
+/// When another process has it, or the file of the lock cannot be made.
+pub(crate) fn lock_database(database_url: &str) -> anyhow::Result<Option<std::fs::File>> {
     let Some(database) = crate::store::file_of(database_url) else {
         return Ok(None);
     };

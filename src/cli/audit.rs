@@ -8,6 +8,7 @@ use super::context::{CliContext, Out, print_json};
 use super::{Exit, complain};
 use crate::domain::audit::{GENESIS_HASH, verify_after};
 use crate::domain::ids::TenantId;
+use crate::store::Store;
 
 /// Lines read at a time: a chain need not fit into memory.
 const PAGE: u32 = 1_000;
@@ -74,20 +75,24 @@ pub async fn run(args: &AuditArgs, ctx: &CliContext, out: Out<'_>) -> anyhow::Re
 }
 
 /// What checking one chain found.
-struct Checked {
-    lines: i64,
-    hash: String,
-    broken: Option<(i64, String)>,
+pub(super) struct Checked {
+    /// Lines that hold.
+    pub(super) lines: i64,
+    /// The hash of the last of them.
+    pub(super) hash: String,
+    /// The first line that does not hold, and why.
+    pub(super) broken: Option<(i64, String)>,
 }
 
-async fn check(tenant: &TenantId, ctx: &CliContext) -> anyhow::Result<Checked> {
+/// Checks the chain of a tenant.
+pub(super) async fn check(tenant: &TenantId, store: &dyn Store) -> anyhow::Result<Checked> {
     let mut checked = Checked {
         lines: 0,
         hash: GENESIS_HASH.to_owned(),
         broken: None,
     };
     loop {
-        let page = match ctx.store.audit_lines(tenant, checked.lines, PAGE).await {
+        let page = match store.audit_lines(tenant, checked.lines, PAGE).await {
             Ok(page) => page,
             // A line that cannot even be read was not written by roasd.
             Err(error @ crate::store::StoreError::Corrupt { .. }) => {
@@ -112,7 +117,7 @@ async fn verify(tenants: &[TenantId], ctx: &CliContext, out: Out<'_>) -> anyhow:
     let mut exit = Exit::Done;
     let mut reports = Vec::new();
     for tenant in tenants {
-        let checked = check(tenant, ctx).await?;
+        let checked = check(tenant, &*ctx.store).await?;
         if checked.broken.is_some() {
             exit = Exit::Failed;
         }

@@ -8,6 +8,7 @@ pub mod context;
 pub mod demo;
 pub mod explain;
 pub mod migrate;
+pub mod move_store;
 pub mod nodes;
 pub mod pause;
 pub mod quarantine;
@@ -114,6 +115,10 @@ enum Command {
     ///
     /// Example:  roasd --config /etc/roasd/config.toml migrate
     Migrate(migrate::MigrateArgs),
+    /// Copy the SQLite database into an empty PostgreSQL and prove that nothing differs.
+    ///
+    /// Example:  roasd move --to postgres://roasd@db.example.com/roasd
+    Move(move_store::MoveArgs),
     /// Say what to do with an exported account, offline: files in, advice out.
     Advise(advise::AdviseArgs),
 }
@@ -194,6 +199,11 @@ async fn over_the_store(
     if let Command::Migrate(args) = &command {
         return migrate::run(args, &config, json, out).await;
     }
+    if let Command::Move(args) = &command {
+        let environment = Environment::of_process();
+        let is_terminal = out.is_terminal();
+        return move_store::run(args, &config, &environment, json, is_terminal, out).await;
+    }
     let ctx = CliContext::open(config, json, out.is_terminal()).await?;
     let done = match command {
         Command::Status(args) => status::run(&args, &ctx, out).await,
@@ -210,7 +220,8 @@ async fn over_the_store(
         | Command::Advise(_)
         | Command::Sandbox(_)
         | Command::Check(_)
-        | Command::Migrate(_) => Ok(Exit::Done),
+        | Command::Migrate(_)
+        | Command::Move(_) => Ok(Exit::Done),
     };
     ctx.store.close().await;
     done

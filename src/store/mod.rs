@@ -10,6 +10,7 @@
 
 pub mod audit;
 pub mod changes;
+pub mod copy;
 pub mod crm;
 mod decision_json;
 pub mod decisions;

@@ -15,6 +15,7 @@ mod housekeeper;
 mod http_api;
 mod insight_journey;
 mod layers;
+mod move_store;
 mod nodes;
 mod run_service;
 mod sandbox;

@@ -9,6 +9,7 @@
 mod audit;
 mod changes;
 mod connect;
+pub(in crate::store) mod copy;
 mod crm;
 mod decisions;
 mod entities;

@@ -36,14 +36,50 @@ const SCRIPTS: &[Script] = &[
 /// killed meanwhile leaves the old schema whole, and of several that start at once the first does
 /// the work.
 pub(super) async fn prepare(server: &Server, options: &OpenOptions) -> Result<(), StoreError> {
-    let migrator = schema::migrator(SCRIPTS);
     let mut conn = server.connect(options.acquire_timeout).await?;
-    if !is_current(&mut conn, &migrator, &server.place).await? {
-        check_owner(&mut conn, server, options).await?;
-        migrate(&mut conn, &migrator, &server.place).await?;
+    if is_unfinished(&mut conn).await? {
+        return Err(refuse(
+            &server.place,
+            "a copy into it was begun and not finished; run the same `roasd move` again, which goes \
+             on where it stopped, or make the database anew",
+        ));
     }
+    bring_up(&mut conn, server, options).await?;
     let _ = conn.close().await; // the work is done
     Ok(())
+}
+
+/// Migrates the database if need be, whatever is in it.
+pub(super) async fn bring_up(
+    conn: &mut PgConnection,
+    server: &Server,
+    options: &OpenOptions,
+) -> Result<(), StoreError> {
+    let migrator = schema::migrator(SCRIPTS);
+    if !is_current(conn, &migrator, &server.place).await? {
+        check_owner(conn, server, options).await?;
+        migrate(conn, &migrator, &server.place).await?;
+    }
+    Ok(())
+}
+
+/// Whether a copy into the database was begun and not finished: what is there is not all.
+pub(super) async fn is_unfinished(conn: &mut PgConnection) -> Result<bool, StoreError> {
+    exists(conn, "roasd_unfinished_copy")
+        .await
+        .map_err(fault(DOING))
+}
+
+/// Whether roasd's tables are there; refuses the database of another program.
+pub(super) async fn has_tables(
+    conn: &mut PgConnection,
+    server: &Server,
+) -> Result<bool, StoreError> {
+    if version(conn).await.map_err(fault(DOING))? > 0 {
+        return Ok(true);
+    }
+    refuse_foreign(conn, server).await?;
+    Ok(false)
 }
 
 /// Refuses the database of another program, and whatever the options forbid.
@@ -60,26 +96,33 @@ async fn check_owner(
                  `roasd migrate`, which makes them",
             );
         }
-        let foreign: Option<String> = sqlx::query_scalar(
-            "select c.relname::text from pg_class c
-             where c.relnamespace = current_schema()::regnamespace and c.relkind in ('r', 'p')
-               and not exists (select 1 from pg_depend d
-                   where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype = 'e')
-             order by c.relname limit 1",
-        )
-        .fetch_optional(conn)
-        .await
-        .map_err(fault(DOING))?;
-        // Another node may have made them since.
-        if foreign.is_some_and(|table| table != "_sqlx_migrations") {
-            return cannot(
-                "it holds tables of another program; name another database, or a schema of its \
-                 own: ?options=-c%20search_path=roasd",
-            );
-        }
+        refuse_foreign(conn, server).await?;
     }
     if !options.migrate {
         return cannot("its schema is older than this roasd; run `roasd migrate` first");
+    }
+    Ok(())
+}
+
+/// Refuses the database of another program.
+async fn refuse_foreign(conn: &mut PgConnection, server: &Server) -> Result<(), StoreError> {
+    let foreign: Option<String> = sqlx::query_scalar(
+        "select c.relname::text from pg_class c
+         where c.relnamespace = current_schema()::regnamespace and c.relkind in ('r', 'p')
+           and not exists (select 1 from pg_depend d
+               where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype = 'e')
+         order by c.relname limit 1",
+    )
+    .fetch_optional(conn)
+    .await
+    .map_err(fault(DOING))?;
+    // Another node may have made them since.
+    if foreign.is_some_and(|table| table != "_sqlx_migrations") {
+        return Err(refuse(
+            &server.place,
+            "it holds tables of another program; name another database, or a schema of its own: \
+             ?options=-c%20search_path=roasd",
+        ));
     }
     Ok(())
 }
@@ -149,16 +192,21 @@ pub(super) async fn version(conn: &mut PgConnection) -> Result<i64, sqlx::Error>
 
 /// Migrations in force with their checksums, by version.
 async fn applied(conn: &mut PgConnection) -> Result<Vec<(i64, Vec<u8>)>, sqlx::Error> {
-    let exists: bool = sqlx::query_scalar(
-        "select exists (select 1 from pg_class
-             where relname = '_sqlx_migrations' and relnamespace = current_schema()::regnamespace)",
-    )
-    .fetch_one(&mut *conn)
-    .await?;
-    if !exists {
+    if !exists(conn, "_sqlx_migrations").await? {
         return Ok(Vec::new());
     }
     sqlx::query_as("select version, checksum from _sqlx_migrations order by version")
         .fetch_all(conn)
         .await
+}
+
+/// Whether there is a table of this name.
+async fn exists(conn: &mut PgConnection, table: &str) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar(
+        "select exists (select 1 from pg_class
+             where relname = $1 and relnamespace = current_schema()::regnamespace)",
+    )
+    .bind(table)
+    .fetch_one(conn)
+    .await
 }

@@ -7,6 +7,7 @@
 
 mod audit;
 mod changes;
+pub(in crate::store) mod copy;
 mod crm;
 mod decisions;
 mod entities;

@@ -60,10 +60,7 @@ pub(super) async fn prepare(
         }
     }
     if !migrate {
-        return Err(refuse(
-            path,
-            "its schema is older than this roasd; run `roasd migrate` first",
-        ));
+        return Err(is_older(path));
     }
     let mut tx = begin_write(writer, DOING).await?;
     if !is_current(&mut tx, &migrator, path).await? {
@@ -73,6 +70,26 @@ pub(super) async fn prepare(
             .map_err(|error| migrate_fault(path, error))?;
     }
     tx.commit().await.map_err(fault(DOING))
+}
+
+/// Refuses a file that is not roasd's or not up to date, and writes nothing to it.
+pub(super) async fn expect_current(
+    conn: &mut SqliteConnection,
+    path: &Path,
+) -> Result<(), StoreError> {
+    check_owner(conn, path).await?;
+    if is_current(conn, &schema::migrator(SCRIPTS), path).await? {
+        Ok(())
+    } else {
+        Err(is_older(path))
+    }
+}
+
+fn is_older(path: &Path) -> StoreError {
+    refuse(
+        path,
+        "its schema is older than this roasd; run `roasd migrate` first",
+    )
 }
 
 /// What an operator can do about a file that does not open.
