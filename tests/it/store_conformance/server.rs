@@ -117,6 +117,46 @@ async fn many_may_open_and_migrate_at_once() {
     }
 }
 
+/// What a release adds are tables, and columns that have a default; what it drops, the release before
+/// did not use. So a node that runs goes on when one of the next release has migrated, with all
+/// the statements that its connections have prepared.
+#[tokio::test]
+async fn a_node_goes_on_after_a_later_release_has_migrated() {
+    let (db, database) = on_postgres().await;
+    isolation::nothing_of_one_tenant_is_read_for_another(db.clone()).await;
+    let mut conn = database.raw().await;
+    exec(
+        &mut conn,
+        "do $$ declare place text; begin
+             for place in select tablename from pg_tables where schemaname = 'public' loop
+                 execute format(
+                     'alter table %I add column of_a_later_release bigint not null default 7', place);
+             end loop;
+         end $$;
+         create table of_a_later_release (id bigint primary key);
+         insert into _sqlx_migrations (version, description, success, checksum, execution_time)
+         values (99, 'later', true, ''::bytea, 0)",
+    )
+    .await;
+    // The promise is about tenants that nothing is known of yet.
+    exec(
+        &mut conn,
+        "set session_replication_role = replica;
+         do $$ declare place text; begin
+             for place in select tablename from pg_tables where schemaname = 'public'
+                 and tablename not in ('_sqlx_migrations', 'daemon_state') loop
+                 execute format('truncate %I cascade', place);
+             end loop;
+         end $$",
+    )
+    .await;
+    isolation::nothing_of_one_tenant_is_read_for_another(db.clone()).await;
+    let lines = db.audit_lines(&acme(), 0, 99).await.unwrap();
+    roasd::domain::audit::verify(&lines).unwrap();
+    assert!(!lines.is_empty());
+    assert_eq!(db.store_status().await.unwrap().schema_version, 99);
+}
+
 #[tokio::test]
 async fn a_newer_schema_is_named() {
     let database = Database::migrated().await;
