@@ -100,6 +100,17 @@ section! {
 }
 
 section! {
+    /// How fast visits to landing pages are taken; what comes faster is answered 429.
+    pub struct Clicks {
+        /// Reports of one address in a minute, half of which may come at once. Visitors behind one
+        /// address (an office, a mobile carrier) share it.
+        per_address_per_minute: u32 = default("60").within(2.0, 1_000_000.0),
+        /// Reports to one tenant in a second; as many as in two seconds may come at once.
+        per_tenant_per_second: u32 = default("500").within(1.0, 1_000_000.0),
+    }
+}
+
+section! {
     /// Meta's Marketing API.
     pub struct MetaSettings {
         /// Where it is; another address only for rehearsals against the sandbox.

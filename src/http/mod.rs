@@ -1,9 +1,12 @@
-//! What the daemon serves: health, webhooks and clicks. It can only append to the store and nudge.
+//! What the daemon serves: health, webhooks, clicks and their script. It can only append to the store and nudge.
 
+mod agent;
 mod clicks;
 mod error;
 mod health;
 mod keyed_hash;
+mod pace;
+mod script;
 mod snapshot;
 mod state;
 mod webhooks;
@@ -24,6 +27,8 @@ use tracing::Span;
 
 pub use error::Problem;
 pub use keyed_hash::KeyedHasher;
+pub use pace::ClickLimits;
+pub use script::FormFields;
 pub use state::{
     GateProbe, GateRoom, HttpParts, HttpSettings, HttpState, PauseFileProbe, TenantHttp, Tree,
 };
@@ -50,6 +55,7 @@ pub fn router(state: HttpState) -> Router {
             "/webhooks/hubspot",
             post(webhooks::for_portal).layer(RequestBodyLimitLayer::new(WEBHOOK_BODY_MAX)),
         )
+        .route("/t/{tenant}", get(script::script))
         .route(
             "/t/{tenant}/click",
             post(clicks::click)

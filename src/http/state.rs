@@ -7,8 +7,9 @@ use std::sync::atomic::AtomicBool;
 use arc_swap::ArcSwap;
 use secrecy::SecretString;
 
-use super::KeyedHasher;
+use super::pace::Pace;
 use super::snapshot::Memory;
+use super::{ClickLimits, FormFields, KeyedHasher};
 use crate::actors::handle::{Handle, StageHealth, TenantHealth};
 use crate::clock::Clock;
 use crate::domain::ids::{AdAccountId, PortalId, TenantId};
@@ -65,6 +66,8 @@ pub struct HttpSettings {
     pub public_url: Option<String>,
     /// The secret that signs webhooks of tenants without an app of their own.
     pub client_secret: Option<SecretString>,
+    /// How fast clicks are taken.
+    pub clicks: ClickLimits,
 }
 
 /// What HTTP needs to know of a tenant.
@@ -76,6 +79,10 @@ pub struct TenantHttp {
     pub client_secret: Option<SecretString>,
     /// Pages that may report clicks.
     pub click_origins: Vec<String>,
+    /// Fields of forms that the script of its pages fills.
+    pub form_fields: FormFields,
+    /// How long after an ad's click it still counts, and the script remembers it.
+    pub click_window: SignedDuration,
     /// Its ad account.
     pub ad_account: AdAccountId,
     /// How long it may be down before health says so by its status.
@@ -138,7 +145,7 @@ pub struct Inner {
     pub(super) started_at: Timestamp,
     pub(super) memory: tokio::sync::Mutex<Memory>,
     pub(super) was_ready: AtomicBool,
-    pub(super) click_pace: super::clicks::Pace,
+    pub(super) click_pace: ArcSwap<Pace>,
 }
 
 impl HttpState {
@@ -147,7 +154,10 @@ impl HttpState {
     pub fn new(parts: HttpParts) -> Self {
         Self(Arc::new(Inner {
             started_at: parts.clock.wall(),
-            click_pace: super::clicks::Pace::new(parts.clock.clone()),
+            click_pace: ArcSwap::from_pointee(Pace::new(
+                parts.settings.load().clicks,
+                parts.clock.clone(),
+            )),
             store: parts.store,
             clock: parts.clock,
             tree: parts.tree,

@@ -17,7 +17,8 @@ use roasd::domain::ids::{AdAccountId, PortalId, TenantId, VisitId};
 use roasd::domain::time::{self, Timestamp};
 use roasd::domain::visit::Visit;
 use roasd::http::{
-    self, GateRoom, HttpParts, HttpSettings, HttpState, KeyedHasher, TenantHttp, Tree,
+    self, ClickLimits, FormFields, GateRoom, HttpParts, HttpSettings, HttpState, KeyedHasher,
+    TenantHttp, Tree,
 };
 use roasd::store::Store;
 use roasd::store::inbox::{ClaimedDelivery, Delivery};
@@ -85,15 +86,15 @@ impl Default for Setup {
     }
 }
 
-struct World {
-    _folder: tempfile::TempDir,
-    store: Arc<dyn Store>,
+pub(crate) struct World {
+    folder: tempfile::TempDir,
+    pub(crate) store: Arc<dyn Store>,
     clock: SteppedClock,
     tree: Arc<FakeTree>,
-    settings: Arc<ArcSwap<HttpSettings>>,
+    pub(crate) settings: Arc<ArcSwap<HttpSettings>>,
     pause_file: Arc<AtomicBool>,
     client: reqwest::Client,
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
     stop: tokio::sync::watch::Sender<bool>,
     task: tokio::task::JoinHandle<std::io::Result<()>>,
 }
@@ -135,6 +136,8 @@ fn entry(portal: u64, own_secret: Option<&str>, setup: &Setup) -> TenantHttp {
         portal: Some(PortalId(portal)),
         client_secret: own_secret.map(SecretString::from),
         click_origins: vec![SHOP.to_owned()],
+        form_fields: FormFields::default(),
+        click_window: time::days(90),
         ad_account: AdAccountId::new(format!("act_{portal}")).unwrap(),
         health_grace: time::minutes(15),
         requires_consent: setup.requires_consent,
@@ -149,8 +152,13 @@ fn running() -> TenantHealth {
 }
 
 impl World {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         Self::with(Setup::default()).await
+    }
+
+    /// The file of the store.
+    pub(crate) fn database(&self) -> std::path::PathBuf {
+        self.folder.path().join("roasd.db")
     }
 
     async fn with(setup: Setup) -> Self {
@@ -176,6 +184,7 @@ impl World {
             tenants,
             public_url: setup.public_url.map(str::to_owned),
             client_secret: setup.shared_secret.map(SecretString::from),
+            clicks: ClickLimits::default(),
         }));
         let state = HttpState::new(HttpParts {
             store: store.clone(),
@@ -202,7 +211,7 @@ impl World {
         }));
         let client = roasd::vendors::http_client(Duration::from_secs(5)).unwrap();
         Self {
-            _folder: folder,
+            folder,
             store,
             clock,
             tree,
@@ -637,7 +646,14 @@ async fn a_body_that_is_too_large_is_not_read() {
 #[tokio::test]
 async fn what_is_not_served_is_a_problem_too() {
     let world = World::new().await;
-    for path in ["/", "/t.js", "/webhooks", "/t/gym", "/v1/tenants/gym"] {
+    for path in [
+        "/",
+        "/t.js",
+        "/webhooks",
+        "/t/gym",
+        "/t/nobody.js",
+        "/v1/tenants/gym",
+    ] {
         world.get(path).await.problem(404);
     }
     let answer = world.get("/webhooks/hubspot/gym").await;
@@ -795,9 +811,156 @@ async fn only_the_tenants_pages_may_report() {
         .problem(403);
 }
 
+/// The counter of reports, as the metrics show it; other tests of the process count too.
+async fn counted(world: &World, outcome: &str) -> u64 {
+    let wanted = format!("roasd_clicks_total{{tenant=\"gym\",outcome=\"{outcome}\"}} ");
+    let metrics = world.get("/metrics").await.text;
+    let line = metrics.lines().find_map(|line| line.strip_prefix(&wanted));
+    line.map_or(0, |count| count.parse().unwrap())
+}
+
+#[tokio::test]
+async fn the_script_is_small_and_kept_by_browsers() {
+    let world = World::new().await;
+    let answer = world.get("/t/gym.js").await;
+    assert_eq!(answer.status, 200);
+    assert!(answer.text.len() < 3 * 1024, "{} bytes", answer.text.len());
+    assert_eq!(
+        answer.header("content-type"),
+        "text/javascript; charset=utf-8"
+    );
+    assert_eq!(
+        answer.header("cross-origin-resource-policy"),
+        "cross-origin"
+    );
+    assert!(answer.header("cache-control").contains("max-age=86400"));
+    assert!(
+        answer.text.contains(r#""js":"/t/gym.js""#),
+        "{}",
+        answer.text
+    );
+    let tag = answer.header("etag").to_owned();
+    let asked = |tag: &str| {
+        world
+            .request(Method::GET, "/t/gym.js")
+            .header("if-none-match", tag)
+    };
+    for known in [
+        tag.clone(),
+        format!("W/{tag}"),
+        format!("\"x\", {tag}"),
+        "*".to_owned(),
+    ] {
+        let answer = world.send(asked(&known)).await;
+        assert_eq!((answer.status, answer.text.as_str()), (304, ""), "{known}");
+        assert_eq!(answer.header("etag"), tag);
+    }
+    assert_eq!(world.send(asked("\"old\"")).await.status, 200);
+    // A change of the configuration is a change of the script.
+    let mut settings = HttpSettings::clone(&world.settings.load());
+    settings
+        .tenants
+        .get_mut(&tenant("gym"))
+        .unwrap()
+        .form_fields
+        .click_id = "other".to_owned();
+    world.settings.store(Arc::new(settings));
+    let answer = world.send(asked(&tag)).await;
+    assert_eq!(answer.status, 200);
+    assert!(
+        answer.text.contains(r#"["roasd_click_id","other"]"#),
+        "{}",
+        answer.text
+    );
+    assert!(answer.text.len() < 3 * 1024);
+    let head = world.send(world.request(Method::HEAD, "/t/gym.js")).await;
+    assert_eq!((head.status, head.text.as_str()), (200, ""));
+}
+
+#[tokio::test]
+async fn a_browser_that_says_no_for_all_sites_is_believed() {
+    let world = World::new().await;
+    let request = world
+        .click(&report("visit-0001", Some(true)))
+        .header("sec-gpc", "1");
+    assert_eq!(world.send(request).await.status, 202);
+    let visit = world.visit("visit-0001").await.unwrap();
+    assert!(!visit.has_consent && visit.ip.is_none() && visit.fingerprint.is_none());
+}
+
+#[tokio::test]
+async fn an_answer_that_comes_later_is_taken_over() {
+    let world = World::new().await;
+    let mut said = report("visit-0001", None);
+    world.send(world.click(&said)).await;
+    assert!(world.visit("visit-0001").await.unwrap().ip.is_none());
+    for (answer, is_kept) in [(true, true), (false, false), (true, true)] {
+        said["consent"] = json!(answer);
+        world.send(world.click(&said)).await;
+        let visit = world.visit("visit-0001").await.unwrap();
+        assert_eq!(visit.has_consent, is_kept);
+        assert_eq!(visit.fingerprint.is_some(), is_kept);
+        assert_eq!(visit.ad.ad.as_ref().map(|id| id.as_str()), Some("120001"));
+    }
+    // A repeat that says nothing is no answer.
+    said["consent"] = Value::Null;
+    world.send(world.click(&said)).await;
+    assert!(world.visit("visit-0001").await.unwrap().has_consent);
+}
+
+#[tokio::test]
+async fn the_pixels_cookie_is_read_with_consent_only() {
+    let world = World::new().await;
+    for (id, consent, expected) in [
+        ("visit-0001", Some(true), Some("FromCookie")),
+        ("visit-0002", None, None),
+    ] {
+        let said = json!({"visit_id": id, "url": "", "consent": consent,
+            "fbc": "fb.1.1789000000000.FromCookie"});
+        world.send(world.click(&said)).await;
+        let visit = world.visit(id).await.unwrap();
+        assert_eq!(visit.ad.fbclid.as_deref(), expected);
+    }
+    let mut said = report("visit-0003", Some(true));
+    said["fbc"] = json!("fb.1.1789000000000.FromCookie");
+    world.send(world.click(&said)).await;
+    let visit = world.visit("visit-0003").await.unwrap();
+    assert_eq!(visit.ad.fbclid.as_deref(), Some("AbC"), "the link's own");
+}
+
+#[tokio::test]
+async fn the_limits_are_those_of_the_configuration_in_force() {
+    let world = World::new().await;
+    let mut settings = HttpSettings::clone(&world.settings.load());
+    settings.clicks = ClickLimits {
+        per_address_per_minute: 1_000,
+        per_tenant_per_second: 2,
+    };
+    world.settings.store(Arc::new(settings));
+    let before = counted(&world, "tenant_too_fast").await;
+    let mut refused = 0;
+    for n in 0..6 {
+        let request = world
+            .request(Method::POST, "/t/gym/click")
+            .header("origin", SHOP)
+            .header("x-forwarded-for", format!("203.0.113.{n}"))
+            .body(json!({"url": SHOP}).to_string());
+        let answer = world.send(request).await;
+        assert_eq!(answer.header("access-control-allow-origin"), SHOP);
+        if answer.status != 202 {
+            answer.problem(429);
+            assert_eq!(answer.header("retry-after"), "1");
+            refused += 1;
+        }
+    }
+    assert_eq!(refused, 2);
+    assert_eq!(counted(&world, "tenant_too_fast").await, before + 2);
+}
+
 #[tokio::test]
 async fn bots_are_thanked_and_forgotten() {
     let world = World::new().await;
+    let before = counted(&world, "bot").await;
     for (n, agent) in ["Googlebot/2.1", "facebookexternalhit/1.1", "curl/8"]
         .iter()
         .enumerate()
@@ -810,6 +973,7 @@ async fn bots_are_thanked_and_forgotten() {
         assert_eq!(world.send(request).await.status, 202);
         assert_eq!(world.visit(&id).await, None, "{agent}");
     }
+    assert_eq!(counted(&world, "bot").await, before + 3);
 }
 
 #[tokio::test]

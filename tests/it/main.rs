@@ -5,6 +5,7 @@
 
 mod advise;
 mod attribution_truth;
+mod browser;
 mod check_online;
 mod cli_store;
 mod config;

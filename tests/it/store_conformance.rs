@@ -242,6 +242,7 @@ suite! {
         many_appends_at_once_are_all_kept;
     visits:
         a_visit_is_kept_once,
+        an_answer_changes_the_consent_and_nothing_else,
         a_click_id_is_case_sensitive,
         visits_are_found_by_each_key,
         hashes_need_consent,
