@@ -122,6 +122,9 @@ section! {
         app_id: Option<String> = optional("\"123456789012345\""),
         /// The app's secret: signs every call (appsecret_proof).
         app_secret: Option<Secret> = optional("{ env = \"META_APP_SECRET\" }"),
+        /// A word of your choice that Meta says when it checks /webhooks/meta, the address of lead
+        /// forms' webhooks: the "verify token" of the subscription. Needs app_secret.
+        verify_token: Option<Secret> = optional("{ env = \"META_VERIFY_TOKEN\" }"),
         /// The app's tier: "development" (called Limited today) or "standard" (called Full). A new
         /// app has the small budget of calls; claiming the large one gets it blocked.
         access_tier: AccessTier = default("\"development\""),

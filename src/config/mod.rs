@@ -38,8 +38,8 @@ pub use span::UnixSeconds;
 pub use stages::{Stage, StageEntry, StageIds, StageSettings, Template};
 pub use tenant::{
     AttributionSettings, AutonomyByAction, BudgetSettings, CurrencyCode, HalfLives, IgnoranceZone,
-    Join, KillRule, LimitSettings, Mode, PriorStrengths, PropertyName, QualitySettings, Rules,
-    Schedule, Share, Tenant, TenantHubSpot, TenantMeta, TenantSettings, Tenants,
+    Join, KillRule, LimitSettings, Mode, PageNumber, PriorStrengths, PropertyName, QualitySettings,
+    Rules, Schedule, Share, Tenant, TenantHubSpot, TenantMeta, TenantSettings, Tenants,
 };
 pub use tree::Environment;
 use tree::{Entry, Node, Value, join, overlay};

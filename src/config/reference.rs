@@ -121,8 +121,10 @@ const EXAMPLE: &str = r##"# A tenant, to be copied. The name in brackets is its 
 #[tenants.acme.meta]
 # The ad account. It belongs to one tenant: a second claim is refused.
 #ad_account = "act_1234567890"
-# A system user's token with ads_read and ads_management.
+# A system user's token with ads_read and ads_management; for lead forms also leads_retrieval.
 #access_token = { env = "ACME_META_TOKEN" }
+# Facebook pages whose lead forms' leads are this tenant's; each belongs to one tenant.
+#page_ids = []
 #[tenants.acme.hubspot]
 # The account (Hub ID). It belongs to one tenant: a second claim is refused.
 #portal_id = 12345678
@@ -219,6 +221,7 @@ mod tests {
         let secrets = Environment::from([
             ("ROASD_HASH_KEY", "0123456789abcdef0123456789abcdef"),
             ("META_APP_SECRET", "x"),
+            ("META_VERIFY_TOKEN", "x"),
             ("HUBSPOT_CLIENT_SECRET", "x"),
             ("ACME_META_TOKEN", "x"),
             ("ACME_META_APP_SECRET", "x"),

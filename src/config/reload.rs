@@ -28,7 +28,7 @@ impl Changes {
 }
 
 /// Keys of the installation that apply without a restart of anything.
-const LIVE: [&str; 11] = [
+const LIVE: [&str; 12] = [
     "daemon.public_url",
     "daemon.log",
     "daemon.shutdown_grace",
@@ -37,6 +37,7 @@ const LIVE: [&str; 11] = [
     "privacy.inbox_retention",
     "clicks.per_address_per_minute",
     "clicks.per_tenant_per_second",
+    "meta.verify_token",
     "meta.access_tier",
     "meta.limits",
     "hubspot.client_secret",

@@ -4,7 +4,7 @@ mod agent;
 mod clicks;
 mod error;
 mod health;
-mod keyed_hash;
+mod leads;
 mod pace;
 mod script;
 mod snapshot;
@@ -26,7 +26,6 @@ use tower_http::trace::TraceLayer;
 use tracing::Span;
 
 pub use error::Problem;
-pub use keyed_hash::KeyedHasher;
 pub use pace::ClickLimits;
 pub use script::FormFields;
 pub use state::{
@@ -54,6 +53,12 @@ pub fn router(state: HttpState) -> Router {
         .route(
             "/webhooks/hubspot",
             post(webhooks::for_portal).layer(RequestBodyLimitLayer::new(WEBHOOK_BODY_MAX)),
+        )
+        .route(
+            "/webhooks/meta",
+            get(leads::verify)
+                .post(leads::deliver)
+                .layer(RequestBodyLimitLayer::new(WEBHOOK_BODY_MAX)),
         )
         .route("/t/{tenant}", get(script::script))
         .route(

@@ -11,9 +11,9 @@ use governor::nanos::Nanos;
 use governor::state::keyed::DashMapStateStore;
 use governor::{Quota, RateLimiter};
 
-use super::KeyedHasher;
 use crate::clock::Clock;
 use crate::domain::ids::TenantId;
+use crate::domain::keyed_hash::KeyedHasher;
 
 /// How fast clicks are taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -129,7 +129,7 @@ mod tests {
     }
 
     fn hasher() -> KeyedHasher {
-        KeyedHasher::new("a key of the tests".to_owned().into())
+        KeyedHasher::new(b"a key of the tests")
     }
 
     #[tokio::test]

@@ -9,10 +9,11 @@ use secrecy::SecretString;
 
 use super::pace::Pace;
 use super::snapshot::Memory;
-use super::{ClickLimits, FormFields, KeyedHasher};
+use super::{ClickLimits, FormFields};
 use crate::actors::handle::{Handle, StageHealth, TenantHealth};
 use crate::clock::Clock;
-use crate::domain::ids::{AdAccountId, PortalId, TenantId};
+use crate::domain::ids::{AdAccountId, PageId, PortalId, TenantId};
+use crate::domain::keyed_hash::KeyedHasher;
 use crate::domain::time::{SignedDuration, Timestamp};
 use crate::store::Store;
 use crate::telemetry::Metrics;
@@ -66,6 +67,10 @@ pub struct HttpSettings {
     pub public_url: Option<String>,
     /// The secret that signs webhooks of tenants without an app of their own.
     pub client_secret: Option<SecretString>,
+    /// The secret that signs Meta's webhooks, for tenants without an app of their own there.
+    pub app_secret: Option<SecretString>,
+    /// What Meta says when it checks the address of its webhooks.
+    pub verify_token: Option<SecretString>,
     /// How fast clicks are taken.
     pub clicks: ClickLimits,
 }
@@ -77,6 +82,10 @@ pub struct TenantHttp {
     pub portal: Option<PortalId>,
     /// The secret that signs its webhooks, when it has an app of its own.
     pub client_secret: Option<SecretString>,
+    /// Its pages at Facebook.
+    pub pages: Vec<PageId>,
+    /// The secret that signs Meta's webhooks of it, when it has an app of its own.
+    pub app_secret: Option<SecretString>,
     /// Pages that may report clicks.
     pub click_origins: Vec<String>,
     /// Fields of forms that the script of its pages fills.
@@ -118,8 +127,8 @@ pub struct HttpParts {
     pub tree: Arc<dyn Tree>,
     /// The settings in force.
     pub settings: Arc<ArcSwap<HttpSettings>>,
-    /// The key of all keyed hashes.
-    pub hash_key: SecretString,
+    /// Makes keyed hashes.
+    pub hasher: KeyedHasher,
     /// Asks the gate.
     pub gate: GateProbe,
     /// Looks for the emergency file.
@@ -162,7 +171,7 @@ impl HttpState {
             clock: parts.clock,
             tree: parts.tree,
             settings: parts.settings,
-            hasher: KeyedHasher::new(parts.hash_key),
+            hasher: parts.hasher,
             gate: parts.gate,
             pause_file: parts.pause_file,
             metrics: parts.metrics,

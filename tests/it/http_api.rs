@@ -13,12 +13,12 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use reqwest::{Method, RequestBuilder};
 use roasd::actors::handle::{Stage, StageHealth, TenantHealth};
 use roasd::clock::{Clock, SteppedClock};
-use roasd::domain::ids::{AdAccountId, PortalId, TenantId, VisitId};
+use roasd::domain::ids::{AdAccountId, PageId, PortalId, TenantId, VisitId};
+use roasd::domain::keyed_hash::KeyedHasher;
 use roasd::domain::time::{self, Timestamp};
 use roasd::domain::visit::Visit;
 use roasd::http::{
-    self, ClickLimits, FormFields, GateRoom, HttpParts, HttpSettings, HttpState, KeyedHasher,
-    TenantHttp, Tree,
+    self, ClickLimits, FormFields, GateRoom, HttpParts, HttpSettings, HttpState, TenantHttp, Tree,
 };
 use roasd::store::Store;
 use roasd::store::inbox::{ClaimedDelivery, Delivery};
@@ -30,6 +30,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 const SECRET: &str = "roasd-test-client-secret";
 const OWN_SECRET: &str = "the secret of the spa's own app";
+const APP_SECRET: &str = "the app's secret";
+const OWN_APP_SECRET: &str = "the secret of the spa's own app at Meta";
 const PUBLIC: &str = "https://hooks.example.com";
 const HASH_KEY: &str = "the key of the keyed hashes";
 const SHOP: &str = "https://shop.example";
@@ -135,6 +137,8 @@ fn entry(portal: u64, own_secret: Option<&str>, setup: &Setup) -> TenantHttp {
     TenantHttp {
         portal: Some(PortalId(portal)),
         client_secret: own_secret.map(SecretString::from),
+        pages: vec![PageId::new(format!("10{portal}")).unwrap()],
+        app_secret: own_secret.map(|_| SecretString::from(OWN_APP_SECRET)),
         click_origins: vec![SHOP.to_owned()],
         form_fields: FormFields::default(),
         click_window: time::days(90),
@@ -184,6 +188,8 @@ impl World {
             tenants,
             public_url: setup.public_url.map(str::to_owned),
             client_secret: setup.shared_secret.map(SecretString::from),
+            app_secret: setup.shared_secret.map(|_| APP_SECRET.into()),
+            verify_token: setup.shared_secret.map(|_| "the word".into()),
             clicks: ClickLimits::default(),
         }));
         let state = HttpState::new(HttpParts {
@@ -191,7 +197,7 @@ impl World {
             clock: Arc::new(clock.clone()),
             tree: tree.clone(),
             settings: settings.clone(),
-            hash_key: HASH_KEY.to_owned().into(),
+            hasher: KeyedHasher::new(HASH_KEY.as_bytes()),
             gate: Arc::new(|_| GateRoom {
                 used_percent: 25.0,
                 tier: "standard",
@@ -665,6 +671,113 @@ async fn what_is_not_served_is_a_problem_too() {
         .problem(405);
 }
 
+// ---- Meta's webhooks ----
+
+/// A delivery about one lead of each of these pages.
+fn leads(pages: &[&str]) -> String {
+    let entries = pages.iter().enumerate().map(|(n, page)| {
+        json!({"id": page, "time": 1_790_000_000, "changes": [{"field": "leadgen",
+            "value": {"leadgen_id": format!("44{n}"), "page_id": page, "ad_id": "120001"}}]})
+    });
+    json!({"object": "page", "entry": entries.collect::<Vec<_>>()}).to_string()
+}
+
+async fn tell(world: &World, body: &str, secret: &str) -> Answer {
+    let mut mac = Hmac::<sha2::Sha256>::new_from_slice(secret.as_bytes()).unwrap();
+    mac.update(body.as_bytes());
+    let signed = format!("sha256={}", hex::encode(mac.finalize().into_bytes()));
+    let request = world
+        .request(Method::POST, "/webhooks/meta")
+        .header("x-hub-signature-256", signed);
+    world.send(request.body(body.to_owned())).await
+}
+
+#[tokio::test]
+async fn meta_is_told_the_challenge_for_the_word_alone() {
+    let world = World::new().await;
+    let asked = async |token: &str, challenge: &str| {
+        let path = format!(
+            "/webhooks/meta?hub.mode=subscribe&hub.verify_token={token}&hub.challenge={challenge}"
+        );
+        world.get(&path).await
+    };
+    let answer = asked("the%20word", "1158201444").await;
+    assert_eq!((answer.status, answer.text.as_str()), (200, "1158201444"));
+    assert_eq!(answer.header("x-content-type-options"), "nosniff");
+    asked("another", "1158201444").await.problem(403);
+    asked("the%20word", "%3Cscript%3E").await.problem(403);
+    world.get("/webhooks/meta").await.problem(403);
+    let unready = World::with(Setup {
+        shared_secret: None,
+        ..Setup::default()
+    })
+    .await;
+    let detail = unready.get("/webhooks/meta?hub.mode=subscribe").await;
+    assert!(detail.problem(503).contains("meta.verify_token"));
+    let detail = tell(&unready, &leads(&["1033"]), "x").await;
+    assert!(detail.problem(503).contains("meta.app_secret"));
+}
+
+#[tokio::test]
+async fn a_lead_that_meta_signed_is_kept_for_its_pages_tenant() {
+    let world = World::new().await;
+    let body = leads(&["1033"]);
+    for _ in 0..2 {
+        let answer = tell(&world, &body, APP_SECRET).await;
+        assert_eq!(answer.status, 200, "{}", answer.text);
+    }
+    let kept = world.inbox("gym").await;
+    assert_eq!(kept.len(), 1, "the second was a repeat");
+    assert_eq!(kept[0].body, body.as_bytes());
+    assert_eq!(kept[0].source, "meta.webhook");
+    assert_eq!(world.nudges(), ["gym", "gym"]);
+
+    // Several pages in one delivery: to each its own, and what is nobody's is let go.
+    let answer = tell(&world, &leads(&["1034", "999", "1033"]), APP_SECRET).await;
+    assert_eq!(answer.status, 200);
+    for (of, lead, page) in [("club", "440", "1034"), ("gym", "442", "1033")] {
+        let kept = world.inbox(of).await;
+        assert_eq!(kept.len(), 1, "{of}");
+        let text = String::from_utf8(kept[0].body.clone()).unwrap();
+        assert!(
+            text.contains(lead) && text.contains(page) && !text.contains("999"),
+            "{text}"
+        );
+    }
+    assert_eq!(tell(&world, &leads(&["999"]), APP_SECRET).await.status, 200);
+    assert_eq!(
+        tell(&world, r#"{"object":"user","entry":[]}"#, APP_SECRET)
+            .await
+            .status,
+        200
+    );
+    assert_eq!(world.nudges().len(), 4);
+}
+
+#[tokio::test]
+async fn a_lead_that_somebody_else_signed_is_refused() {
+    let world = World::new().await;
+    let body = leads(&["1033"]);
+    tell(&world, &body, "another secret").await.problem(401);
+    let unsigned = world
+        .request(Method::POST, "/webhooks/meta")
+        .body(body.clone());
+    world.send(unsigned).await.problem(401);
+    assert_eq!(world.waiting("gym").await, 0);
+    // A tenant with an app of its own is spoken for by that app, and by no other.
+    assert_eq!(
+        tell(&world, &leads(&["1035"]), APP_SECRET).await.status,
+        200
+    );
+    assert_eq!(world.waiting("spa").await, 0);
+    let both = leads(&["1033", "1035"]);
+    assert_eq!(tell(&world, &both, OWN_APP_SECRET).await.status, 200);
+    assert_eq!(
+        (world.waiting("spa").await, world.waiting("gym").await),
+        (1, 0)
+    );
+}
+
 // ---- clicks ----
 
 fn report(id: &str, consent: Option<bool>) -> Value {
@@ -688,7 +801,7 @@ async fn a_visit_is_kept_with_hashes_only() {
     assert_eq!(visit.ad.ad.as_ref().map(|id| id.as_str()), Some("120001"));
     assert_eq!(visit.ad.utm_source.as_deref(), Some("fb"));
     assert!(visit.has_consent);
-    let hasher = KeyedHasher::new(HASH_KEY.to_owned().into());
+    let hasher = KeyedHasher::new(HASH_KEY.as_bytes());
     assert_eq!(visit.ip, Some(hasher.hash("ip", "203.0.113.7")));
     assert_eq!(
         visit.user_agent,

@@ -16,6 +16,7 @@ mod housekeeper;
 mod http_api;
 mod insight_journey;
 mod layers;
+mod lead_journey;
 mod move_store;
 mod nodes;
 mod run_service;

@@ -10,6 +10,7 @@ mod files;
 mod inbox;
 mod insights;
 mod isolation;
+mod leads;
 mod nodes;
 mod outages;
 mod rest;
@@ -248,6 +249,15 @@ suite! {
         hashes_need_consent,
         frequency_counts_consent_alone,
         clicks_name_an_ad;
+    leads:
+        a_lead_is_asked_for_once,
+        a_lead_that_is_put_off_comes_back_or_not,
+        leads_are_found_by_each_key,
+        a_lead_unsettles_the_deals_of_its_person,
+        an_erasure_takes_the_person_and_leaves_the_money,
+        who_was_erased_does_not_come_back,
+        a_person_is_found_by_address,
+        personal_deliveries_lose_their_bytes;
     crm:
         asking_twice_is_asking_once,
         a_request_after_the_read_stays,
