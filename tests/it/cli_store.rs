@@ -851,7 +851,7 @@ async fn every_command_works_on_postgresql() {
         let mut out = Vec::new();
         let args = migrate::MigrateArgs::default();
         migrate::run(&args, &config, false, &mut out).await.unwrap();
-        let place = format!("/{} is at schema version 3", database.name());
+        let place = format!("/{} is at schema version 5", database.name());
         says(&text(out), &["postgres://", &place]);
     }
     let mut ctx = CliContext::open(config, false, false).await.unwrap();
