@@ -460,6 +460,7 @@ fn events_in_hundreds(bencher: divan::Bencher<'_, '_>, backend: Backend) {
                                 .map(|n| format!("{}{n:02}", row.id).parse().unwrap())
                                 .collect(),
                             poison: Vec::new(),
+                            is_personal: false,
                         })
                         .collect();
                     let tenant = tenant();

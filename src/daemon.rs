@@ -25,6 +25,7 @@ use crate::actors::stage::Stage;
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::domain::ids::{NodeId, TenantId};
+use crate::domain::keyed_hash::KeyedHasher;
 use crate::domain::policy::{Policy, RoasdPolicy};
 use crate::domain::time::{self, SignedDuration};
 use crate::http::HttpSettings;
@@ -54,6 +55,24 @@ pub fn installation_seed(config: &Config) -> anyhow::Result<u64> {
     Ok(u64::from_be_bytes(first))
 }
 
+/// The hasher that the daemon of this configuration has.
+///
+/// # Errors
+/// When there is no key yet, or it cannot be read.
+pub fn hasher_of(config: &Config) -> anyhow::Result<KeyedHasher> {
+    let configured = config.privacy.hash_key.as_ref();
+    let dir = &config.daemon.data_dir;
+    if configured.is_none() && !dir.join("hash.key").exists() {
+        anyhow::bail!(
+            "there is no key of hashes in {}, so no person can be found by address; name the \
+             daemon's configuration by --config FILE, or set privacy.hash_key",
+            dir.display()
+        );
+    }
+    let key = hash_key(configured.map(config::Secret::value), dir)?;
+    Ok(KeyedHasher::new(key.expose_secret().as_bytes()))
+}
+
 /// What a key comes to for one use; says nothing of the key, nor of another use.
 fn keyed(purpose: &str, key: &SecretString) -> [u8; 32] {
     use sha2::Digest as _;
@@ -70,6 +89,7 @@ pub const PAUSE_FILE: &str = "PAUSE";
 /// What every tenant shares.
 #[derive(Clone)]
 struct Shared {
+    hasher: KeyedHasher,
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     gates: Arc<Gates>,
@@ -198,7 +218,10 @@ impl Daemon {
         gates.configure(&parts);
         gates.restore(&store.load_gate().await?);
         let policy: Arc<dyn Policy> = Arc::new(RoasdPolicy);
+        let hash_key = hash_key(parts.hash_key.as_ref(), &dir)?;
+        let hasher = KeyedHasher::new(hash_key.expose_secret().as_bytes());
         let shared = Shared {
+            hasher: hasher.clone(),
             store: store.clone(),
             clock: clock.clone(),
             gates: gates.clone(),
@@ -219,7 +242,6 @@ impl Daemon {
                 registered_at: clock.now(),
             })
             .await?;
-        let hash_key = hash_key(parts.hash_key.as_ref(), &dir)?;
         let placing = match store.is_shared() {
             true => Some(placing(&parts, store.as_ref(), &hash_key, &gates).await?),
             false => None,
@@ -251,7 +273,7 @@ impl Daemon {
             clock: clock.clone(),
             tree: Arc::new(handle.clone()),
             settings: http_settings.clone(),
-            hash_key,
+            hasher,
             gate: gates::probe(gates),
             pause_file: pause_file_probe(dir.join(PAUSE_FILE)),
             metrics,
@@ -376,7 +398,8 @@ pub struct Vendors {
     pub hubspot: Option<Arc<dyn HubSpot>>,
 }
 
-/// The clients of one tenant, which call Meta through `gate`.
+/// The clients of one tenant, which call Meta through `gate`. Without a hasher they read nothing of
+/// people.
 ///
 /// # Errors
 /// When an address, a version or a token cannot be used as it stands; names the table of the
@@ -386,14 +409,16 @@ pub fn vendors(
     gate: &Arc<MetaGate>,
     clock: &Arc<dyn Clock>,
     http: &reqwest::Client,
+    hasher: Option<&KeyedHasher>,
 ) -> anyhow::Result<Vendors> {
     let id = &tenant.settings.id;
     let (gate, clock, http) = (gate.clone(), clock.clone(), http.clone());
     let meta = MetaClient::new(tenant.meta.clone(), gate, clock.clone(), http.clone())
-        .with_context(|| format!("tenants.{id}.meta cannot be used"))?;
+        .with_context(|| format!("tenants.{id}.meta cannot be used"))?
+        .with_hasher(hasher.cloned());
     let hubspot = tenant.hubspot.clone().map(|config| {
         HubSpotClient::new(config, clock, http)
-            .map(|client| Arc::new(client) as Arc<dyn HubSpot>)
+            .map(|client| Arc::new(client.with_hasher(hasher.cloned())) as Arc<dyn HubSpot>)
             .with_context(|| format!("tenants.{id}.hubspot cannot be used"))
     });
     Ok(Vendors {
@@ -421,7 +446,8 @@ impl Shared {
             let slot = slot.clone();
             Arc::new(move || slot.is_good())
         };
-        let Vendors { meta, hubspot } = vendors(tenant, &gate, &self.clock, &self.http)?;
+        let Vendors { meta, hubspot } =
+            vendors(tenant, &gate, &self.clock, &self.http, Some(&self.hasher))?;
         Ok(Arc::new(Blueprint {
             pause_file: Some(self.data_dir.join(PAUSE_FILE)),
             rehearsed_panic: rehearsed_panic(self.panic_cue.as_deref(), &id)

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::context::{Context, chain, weather};
+use super::intake::{self, Read};
 use super::stage::{Broken, Progress, Stage, Work};
 use crate::domain::attribution::{self, Attribution, Candidates, Conversion, Placement, Verdict};
 use crate::domain::deal::Deal;
@@ -20,10 +21,9 @@ use crate::domain::stages;
 use crate::domain::time::{self, Timestamp};
 use crate::store::StoreError;
 use crate::store::crm::UnsettledDeal;
-use crate::store::inbox::{ClaimedDelivery, DeliveryOutcome};
+use crate::store::inbox::ClaimedDelivery;
 use crate::store::revenue::{ConversionRow, SettledDeal};
 use crate::store::visits::VisitKey;
-use crate::vendors::hubspot::events;
 
 /// Deliveries claimed at a time.
 const CLAIM: u32 = 100;
@@ -76,7 +76,10 @@ impl AttributionWork {
         self.drain_inbox().await?;
         let settled = self.settle_deals().await?;
         let Context { store, tenant, .. } = self.context.as_ref();
-        Ok(if !store.requested_deals(&tenant.id, 1).await?.is_empty() {
+        let now = self.context.clock.now();
+        let is_wanted = !store.requested_deals(&tenant.id, 1).await?.is_empty()
+            || !store.requested_leads(&tenant.id, now, 1).await?.is_empty();
+        Ok(if is_wanted {
             Progress::NeedsSync
         } else if settled > 0 {
             Progress::Advanced
@@ -125,7 +128,25 @@ impl AttributionWork {
                 .quarantine_delivery(&tenant.id, delivery.id, delivery.attempt, &reason, now)
                 .await;
         }
-        let outcome = read_delivery(&delivery.body);
+        let Read {
+            mut outcome,
+            leads,
+            contacts,
+            erased,
+        } = intake::read(&delivery);
+        // Before the delivery is settled, and the same when done twice: a crash repeats it.
+        for contact in &erased {
+            intake::erase(&self.context, contact).await?;
+        }
+        if !leads.is_empty() {
+            store.request_leads(&tenant.id, &leads, now).await?;
+        }
+        if !contacts.is_empty() {
+            let deals = store.deals_of(&tenant.id, &contacts).await?;
+            outcome.wanted.extend(deals);
+            outcome.wanted.sort();
+            outcome.wanted.dedup();
+        }
         for (_, reason) in &outcome.poison {
             tracing::warn!(
                 tenant.id = %tenant.id, inbox.id = delivery.id, %reason,
@@ -279,7 +300,9 @@ impl AttributionWork {
         let Context { store, tenant, .. } = self.context.as_ref();
         let id = &tenant.id;
         let rules = &tenant.attribution;
-        let contacts = store.contacts(id, &deal.contacts).await?;
+        let mut contacts = store.contacts(id, &deal.contacts).await?;
+        let leads =
+            intake::leads_of(store.as_ref(), id, &mut contacts, first_stage_at(deal)).await?;
         let wanted = attribution::lookups(&contacts);
         let mut form_visits = Vec::new();
         for visit in &wanted.visit_ids {
@@ -293,6 +316,7 @@ impl AttributionWork {
         };
         let mut found = Candidates {
             placements,
+            leads,
             ..Candidates::default()
         };
         let opens = conversion.click_window_opens(rules);
@@ -354,23 +378,6 @@ fn first_stage_at(deal: &Deal) -> Timestamp {
 /// week find what twenty-eight would.
 fn rest(age: time::SignedDuration) -> time::SignedDuration {
     RETRY_EVERY.max(age / 2)
-}
-
-/// Reads a delivery: the deals it names are wanted, what cannot be read is poison.
-fn read_delivery(body: &[u8]) -> DeliveryOutcome {
-    let mut outcome = DeliveryOutcome::default();
-    for event in events::read_delivery(body) {
-        match event {
-            Ok(event) => outcome.wanted.extend(event.deals()),
-            Err(bad) => {
-                let reason = bad.to_string();
-                outcome.poison.push((bad.bytes, reason));
-            }
-        }
-    }
-    outcome.wanted.sort();
-    outcome.wanted.dedup();
-    outcome
 }
 
 /// A credit given stands until a better layer, or the same one anew, gives another: evidence that

@@ -50,7 +50,7 @@ pub struct Retention {
 impl Retention {
     const fn of(&self, what: Forgettable) -> SignedDuration {
         match what {
-            Forgettable::Visits | Forgettable::Attempts => self.visits,
+            Forgettable::Visits | Forgettable::Leads | Forgettable::Attempts => self.visits,
             Forgettable::Deliveries => self.deliveries,
             Forgettable::HourlyInsights => HOURS_KEPT,
             Forgettable::Inputs => INPUTS_KEPT,
@@ -249,6 +249,7 @@ impl HousekeeperState {
         let batch = match what {
             Forgettable::Inputs => INPUTS_BATCH,
             Forgettable::Visits
+            | Forgettable::Leads
             | Forgettable::Attempts
             | Forgettable::Deliveries
             | Forgettable::HourlyInsights
@@ -309,7 +310,7 @@ mod tests {
             deliveries: time::days(30),
         };
         let kept = Forgettable::ALL.map(|what| retention.of(what));
-        let days = [90, 90, 30, 60, 365, 90].map(time::days);
+        let days = [90, 90, 90, 30, 60, 365, 90].map(time::days);
         assert_eq!(kept, days);
     }
 }

@@ -7,6 +7,7 @@ pub mod context;
 pub mod executor;
 pub mod handle;
 pub mod housekeeper;
+mod intake;
 pub mod lease;
 pub mod optimizer;
 pub mod placement;

@@ -2,9 +2,11 @@
 //! deals. Writes nothing to either vendor.
 //!
 //! Each part has a schedule of its own, kept in the store, so that a restart goes on where it was;
-//! each part may fail without the others. How the CRM is walked stands in `crm.rs`.
+//! each part may fail without the others. How the CRM is walked stands in `crm.rs`, how leads are read
+//! in `leads.rs`.
 
 mod crm;
+mod leads;
 
 use std::sync::Arc;
 
@@ -161,6 +163,10 @@ impl Work for SyncWork {
                 Ok(count) => has_advanced |= count > 0,
                 Err(trouble) => self.note(trouble, &mut troubles).await?,
             }
+        }
+        match leads::read_requested(&self.context).await {
+            Ok(count) => has_advanced |= count > 0,
+            Err(trouble) => self.note(trouble, &mut troubles).await?,
         }
         let now = self.context.clock.now();
         let every = self.context.tenant.schedule.sync_every;

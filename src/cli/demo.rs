@@ -276,13 +276,14 @@ fn tenant_config(
         text,
         "[tenants.{id}]\nname = \"{name}\"\nautonomy = \"{autonomy}\"\nmode = \"{mode}\"\n\
          currency = \"{currency}\"\n\
-         meta = {{ ad_account = \"{}\", access_token = {meta} }}\n\
+         meta = {{ ad_account = \"{}\", page_ids = [\"{}\"], access_token = {meta} }}\n\
          hubspot = {{ portal_id = {}, access_token = {hubspot}, pipelines = [\"{}\"] }}\n\
          budget = {{ daily_cap = \"{}\" }}\n\
          schedule = {{ sync_every = \"2h\", executor_poll = \"{}s\" }}\n\
          [tenants.{id}.rules]\nsales_cycle_days = {:?}\n\
          [tenants.{id}.stages]",
         spec.ad_account,
+        spec.page,
         spec.portal.0,
         business.pipeline(),
         cap.to_decimal(),

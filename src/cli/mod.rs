@@ -6,6 +6,7 @@ pub mod changes;
 pub mod check;
 pub mod context;
 pub mod demo;
+pub mod erase;
 pub mod explain;
 pub mod migrate;
 pub mod move_store;
@@ -111,6 +112,10 @@ enum Command {
     ///
     /// Example:  roasd quarantine list
     Quarantine(quarantine::QuarantineArgs),
+    /// Forget one person: hashes, click ids, leads, names; prints a receipt. What was earned stays.
+    ///
+    /// Example:  roasd erase --tenant acme --contact 60000000012
+    Erase(erase::EraseArgs),
     /// Make the database, or bring it up to date.
     ///
     /// Example:  roasd --config /etc/roasd/config.toml migrate
@@ -214,6 +219,7 @@ async fn over_the_store(
         Command::Pause(args) => pause::pause(&args, &ctx, out).await,
         Command::Resume(args) => pause::resume(&args, &ctx, out).await,
         Command::Quarantine(args) => quarantine::run(&args, &ctx, out).await,
+        Command::Erase(args) => erase::run(&args, &ctx, out).await,
         // These do not look into the database, and have been run above.
         Command::Run(_)
         | Command::Demo(_)

@@ -316,7 +316,7 @@ fn tiers(config: &Config, cx: &mut Context<'_>) {
     }
 }
 
-/// An ad account and a portal each belong to one tenant.
+/// An ad account, a portal and a page each belong to one tenant.
 fn claims(config: &Config, cx: &mut Context<'_>) {
     let mut owners: BTreeMap<String, String> = BTreeMap::new();
     for (id, tenant) in &config.tenants {
@@ -330,6 +330,8 @@ fn claims(config: &Config, cx: &mut Context<'_>) {
         claims.extend(
             portal.map(|portal| ("hubspot.portal_id", format!("the HubSpot account {portal}"))),
         );
+        let pages = tenant.settings.meta.page_ids.iter();
+        claims.extend(pages.map(|page| ("meta.page_ids", format!("the page {}", page.as_str()))));
         for (name, what) in claims {
             let key = format!("tenants.{id}.{name}");
             let Some(owner) = owners.get(&what) else {

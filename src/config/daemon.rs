@@ -100,6 +100,17 @@ section! {
 }
 
 section! {
+    /// How fast visits to landing pages are taken; what comes faster is answered 429.
+    pub struct Clicks {
+        /// Reports of one address in a minute, half of which may come at once. Visitors behind one
+        /// address (an office, a mobile carrier) share it.
+        per_address_per_minute: u32 = default("60").within(2.0, 1_000_000.0),
+        /// Reports to one tenant in a second; as many as in two seconds may come at once.
+        per_tenant_per_second: u32 = default("500").within(1.0, 1_000_000.0),
+    }
+}
+
+section! {
     /// Meta's Marketing API.
     pub struct MetaSettings {
         /// Where it is; another address only for rehearsals against the sandbox.
@@ -111,6 +122,9 @@ section! {
         app_id: Option<String> = optional("\"123456789012345\""),
         /// The app's secret: signs every call (appsecret_proof).
         app_secret: Option<Secret> = optional("{ env = \"META_APP_SECRET\" }"),
+        /// A word of your choice that Meta says when it checks /webhooks/meta, the address of lead
+        /// forms' webhooks: the "verify token" of the subscription. Needs app_secret.
+        verify_token: Option<Secret> = optional("{ env = \"META_VERIFY_TOKEN\" }"),
         /// The app's tier: "development" (called Limited today) or "standard" (called Full). A new
         /// app has the small budget of calls; claiming the large one gets it blocked.
         access_tier: AccessTier = default("\"development\""),

@@ -27,8 +27,8 @@ use crate::domain::money::Currency;
 pub use address::{BaseUrl, DatabaseUrl, Origin};
 pub use amount::FxRates;
 pub use daemon::{
-    AccessTier, ApiVersion, ClockSettings, Daemon, DatedVersion, HubSpotSettings, LogFormat,
-    MetaAppLimits, MetaSettings, Privacy,
+    AccessTier, ApiVersion, Clicks, ClockSettings, Daemon, DatedVersion, HubSpotSettings,
+    LogFormat, MetaAppLimits, MetaSettings, Privacy,
 };
 pub use fault::{ConfigFaults, Fault, FaultKind, Place};
 use read::{Context, FromNode, nearest};
@@ -38,8 +38,8 @@ pub use span::UnixSeconds;
 pub use stages::{Stage, StageEntry, StageIds, StageSettings, Template};
 pub use tenant::{
     AttributionSettings, AutonomyByAction, BudgetSettings, CurrencyCode, HalfLives, IgnoranceZone,
-    Join, KillRule, LimitSettings, Mode, PriorStrengths, PropertyName, QualitySettings, Rules,
-    Schedule, Share, Tenant, TenantHubSpot, TenantMeta, TenantSettings, Tenants,
+    Join, KillRule, LimitSettings, Mode, PageNumber, PriorStrengths, PropertyName, QualitySettings,
+    Rules, Schedule, Share, Tenant, TenantHubSpot, TenantMeta, TenantSettings, Tenants,
 };
 pub use tree::Environment;
 use tree::{Entry, Node, Value, join, overlay};
@@ -60,6 +60,8 @@ pub struct Config {
     pub clock: ClockSettings,
     /// What is kept of people.
     pub privacy: Privacy,
+    /// How fast visits are taken.
+    pub clicks: Clicks,
     /// Meta's API.
     pub meta: MetaSettings,
     /// HubSpot's API.
@@ -164,11 +166,18 @@ impl Config {
         let daemon = top::<Daemon>(&root, "daemon", &mut cx);
         let clock = top::<ClockSettings>(&root, "clock", &mut cx);
         let privacy = top::<Privacy>(&root, "privacy", &mut cx);
+        let clicks = top::<Clicks>(&root, "clicks", &mut cx);
         let meta = top::<MetaSettings>(&root, "meta", &mut cx);
         let hubspot = top::<HubSpotSettings>(&root, "hubspot", &mut cx);
         let tenants = read_tenants(&root, &mut cx);
-        if let (Some(mut daemon), Some(clock), Some(privacy), Some(meta), Some(hubspot)) =
-            (daemon, clock, privacy, meta, hubspot)
+        if let (
+            Some(mut daemon),
+            Some(clock),
+            Some(privacy),
+            Some(clicks),
+            Some(meta),
+            Some(hubspot),
+        ) = (daemon, clock, privacy, clicks, meta, hubspot)
         {
             let state = environment
                 .get("STATE_DIRECTORY")
@@ -183,6 +192,7 @@ impl Config {
                 daemon,
                 clock,
                 privacy,
+                clicks,
                 meta,
                 hubspot,
                 tenants,
@@ -286,8 +296,8 @@ fn add_tenant(root: &mut Node, table: &Entry, tenant: &Entry, cx: &mut Context<'
 }
 
 fn unknown_tables(root: &Node, cx: &mut Context<'_>) {
-    const NAMES: [&str; 7] = [
-        "daemon", "clock", "privacy", "meta", "hubspot", "defaults", "tenants",
+    const NAMES: [&str; 8] = [
+        "daemon", "clock", "privacy", "clicks", "meta", "hubspot", "defaults", "tenants",
     ];
     for entry in root.entries() {
         if NAMES.contains(&entry.name.as_str()) {

@@ -1,16 +1,17 @@
 //! The shipped `config.toml`, written from the declarations of the keys: so it cannot disagree with
 //! what the reader does. A test holds the file to what is written here.
 
-use super::daemon::{ClockSettings, Daemon, HubSpotSettings, MetaSettings, Privacy};
+use super::daemon::{Clicks, ClockSettings, Daemon, HubSpotSettings, MetaSettings, Privacy};
 use super::read::{Default, Key, Section};
 use super::tenant::TenantSettings;
 
 /// The tables of the installation: name, purpose, keys.
-fn tables() -> [(&'static str, &'static str, &'static [Key]); 6] {
+fn tables() -> [(&'static str, &'static str, &'static [Key]); 7] {
     [
         ("daemon", Daemon::ABOUT, Daemon::KEYS),
         ("clock", ClockSettings::ABOUT, ClockSettings::KEYS),
         ("privacy", Privacy::ABOUT, Privacy::KEYS),
+        ("clicks", Clicks::ABOUT, Clicks::KEYS),
         ("meta", MetaSettings::ABOUT, MetaSettings::KEYS),
         ("hubspot", HubSpotSettings::ABOUT, HubSpotSettings::KEYS),
         ("defaults", TenantSettings::ABOUT, TenantSettings::KEYS),
@@ -120,8 +121,10 @@ const EXAMPLE: &str = r##"# A tenant, to be copied. The name in brackets is its 
 #[tenants.acme.meta]
 # The ad account. It belongs to one tenant: a second claim is refused.
 #ad_account = "act_1234567890"
-# A system user's token with ads_read and ads_management.
+# A system user's token with ads_read and ads_management; for lead forms also leads_retrieval.
 #access_token = { env = "ACME_META_TOKEN" }
+# Facebook pages whose lead forms' leads are this tenant's; each belongs to one tenant.
+#page_ids = []
 #[tenants.acme.hubspot]
 # The account (Hub ID). It belongs to one tenant: a second claim is refused.
 #portal_id = 12345678
@@ -218,6 +221,7 @@ mod tests {
         let secrets = Environment::from([
             ("ROASD_HASH_KEY", "0123456789abcdef0123456789abcdef"),
             ("META_APP_SECRET", "x"),
+            ("META_VERIFY_TOKEN", "x"),
             ("HUBSPOT_CLIENT_SECRET", "x"),
             ("ACME_META_TOKEN", "x"),
             ("ACME_META_APP_SECRET", "x"),

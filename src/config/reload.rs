@@ -28,13 +28,16 @@ impl Changes {
 }
 
 /// Keys of the installation that apply without a restart of anything.
-const LIVE: [&str; 9] = [
+const LIVE: [&str; 12] = [
     "daemon.public_url",
     "daemon.log",
     "daemon.shutdown_grace",
     "daemon.health_grace",
     "privacy.visit_retention",
     "privacy.inbox_retention",
+    "clicks.per_address_per_minute",
+    "clicks.per_tenant_per_second",
+    "meta.verify_token",
     "meta.access_tier",
     "meta.limits",
     "hubspot.client_secret",
@@ -58,6 +61,7 @@ pub fn diff(old: &Config, new: &Config) -> Changes {
     add("daemon", old.daemon.differing(&new.daemon));
     add("clock", old.clock.differing(&new.clock));
     add("privacy", old.privacy.differing(&new.privacy));
+    add("clicks", old.clicks.differing(&new.clicks));
     add("meta", old.meta.differing(&new.meta));
     add("hubspot", old.hubspot.differing(&new.hubspot));
     let mut restarts_tenants = false;

@@ -182,6 +182,9 @@ section! {
         ad_account: AdAccountId = required("\"act_1234567890\"").own(),
         /// A system user's token with ads_read and ads_management.
         access_token: Secret = required("{ env = \"ACME_META_TOKEN\" }").own(),
+        /// Facebook pages whose lead forms' leads are this tenant's. The token then needs
+        /// leads_retrieval and access to the pages.
+        page_ids: Vec<PageNumber> = default("[]").own(),
         /// Another version of the API than the installation's.
         api_version: Option<ApiVersion> = optional("\"v25.0\""),
         /// The tenant's own app, when it has one: id …
@@ -477,6 +480,12 @@ checked_text! {
             && text.starts_with(|c: char| c.is_ascii_lowercase())
             && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
     }
+}
+
+checked_text! {
+    /// The number of a page at Facebook.
+    PageNumber, "the number of a Facebook page in quotes", "\"101234567890123\"",
+    |text| (1..=20).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit())
 }
 
 checked_text! {

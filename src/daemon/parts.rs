@@ -17,11 +17,11 @@ use crate::actors::housekeeper::Retention;
 use crate::config::{self, Config, Secret, Tenant};
 use crate::domain::attribution::AttributionRules;
 use crate::domain::fx::FxTable;
-use crate::domain::ids::TenantId;
+use crate::domain::ids::{PageId, TenantId};
 use crate::domain::policy::{IgnoranceJoin, KillRule, Mode, PolicyParams};
 use crate::domain::stages::StageTable;
 use crate::domain::time::SignedDuration;
-use crate::http::{HttpSettings, TenantHttp};
+use crate::http::{ClickLimits, FormFields, HttpSettings, TenantHttp};
 use crate::vendors::hubspot::ClickProperties;
 use crate::vendors::hubspot::client::HubSpotClientConfig;
 use crate::vendors::hubspot::limits::PortalLimits;
@@ -86,6 +86,7 @@ impl Parts {
             daemon,
             clock: _, // the clock itself is handed in
             privacy,
+            clicks,
             meta,
             hubspot,
             tenants,
@@ -111,6 +112,10 @@ impl Parts {
             visit_retention,
             inbox_retention,
         } = privacy;
+        let config::Clicks {
+            per_address_per_minute,
+            per_tenant_per_second,
+        } = *clicks;
         let http = HttpSettings {
             tenants: tenants
                 .iter()
@@ -118,6 +123,12 @@ impl Parts {
                 .collect(),
             public_url: public_url.as_ref().map(|url| url.as_str().to_owned()),
             client_secret: hubspot.client_secret.as_ref().map(value),
+            app_secret: meta.app_secret.as_ref().map(value),
+            verify_token: meta.verify_token.as_ref().map(value),
+            clicks: ClickLimits {
+                per_address_per_minute,
+                per_tenant_per_second,
+            },
         };
         let tenants = tenants.iter().map(|(id, tenant)| {
             let parts = tenant_parts(tenant, meta, hubspot, *consent)
@@ -200,9 +211,44 @@ fn tenant_http(tenant: &Tenant, health_grace: SignedDuration, consent: bool) -> 
         portal: hubspot.map(|h| h.portal_id),
         client_secret: hubspot.and_then(|h| h.client_secret.as_ref()).map(value),
         ad_account: tenant.settings.meta.ad_account.clone(),
+        pages: tenant
+            .settings
+            .meta
+            .page_ids
+            .iter()
+            .filter_map(page)
+            .collect(),
+        app_secret: tenant.settings.meta.app_secret.as_ref().map(value),
         click_origins: origins.map(|origin| origin.as_str().to_owned()).collect(),
+        form_fields: hubspot.map(form_fields).unwrap_or_default(),
+        click_window: tenant.settings.attribution.click_window,
         health_grace,
         requires_consent: consent,
+    }
+}
+
+fn page(number: &config::PageNumber) -> Option<PageId> {
+    PageId::new(number.as_str()).ok()
+}
+
+/// The fields of forms that the script fills are named as the CRM's properties are: that is how a
+/// form's fields find their property.
+fn form_fields(hubspot: &config::TenantHubSpot) -> FormFields {
+    let copied = [
+        (&hubspot.fbclid_property, vec!["fbclid"]),
+        (&hubspot.ad_id_property, vec!["ad_id", "utm_content"]),
+        (&hubspot.ad_set_id_property, vec!["adset_id", "utm_term"]),
+        (
+            &hubspot.campaign_id_property,
+            vec!["campaign_id", "utm_campaign"],
+        ),
+        (&hubspot.utm_content_property, vec!["utm_content"]),
+    ];
+    FormFields {
+        click_id: hubspot.click_id_property.as_str().to_owned(),
+        copied: copied
+            .map(|(property, from)| (property.as_str().to_owned(), from))
+            .into(),
     }
 }
 
@@ -228,6 +274,7 @@ fn meta_client(own: &config::TenantMeta, meta: &config::MetaSettings) -> MetaCli
     let config::TenantMeta {
         ad_account,
         access_token,
+        page_ids: _, // HTTP's
         api_version,
         app_id,
         app_secret,
@@ -238,7 +285,8 @@ fn meta_client(own: &config::TenantMeta, meta: &config::MetaSettings) -> MetaCli
         api_version: usual_version,
         app_id: usual_app,
         app_secret: usual_secret,
-        access_tier: _, // the gate's
+        verify_token: _, // HTTP's
+        access_tier: _,  // the gate's
         request_timeout,
         limits: _, // the gate's
     } = meta;

@@ -4,6 +4,7 @@
 use super::ids::{ContactId, DealId, PipelineId, StageName, VendorStageId};
 use super::money::Money;
 use super::time::Timestamp;
+use super::visit::KeyedHash;
 
 /// A deal entered a stage.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -48,8 +49,8 @@ pub struct Deal {
     pub is_archived: bool,
 }
 
-/// What a contact tells about the click that brought them. Personal data is not kept: no name, no
-/// mail address, no phone number.
+/// What a contact tells about the click that brought them. Personal data is not kept: no name, and
+/// of mail address and telephone number keyed hashes, by which a lead form's lead is found.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ContactFacts {
     /// The id of the visit whose form they sent, from the property that roasd's script fills.
@@ -66,6 +67,10 @@ pub struct ContactFacts {
     pub campaign_id: Option<String>,
     /// The first page they saw, with its query.
     pub first_url: Option<String>,
+    /// The mail address.
+    pub email: Option<KeyedHash>,
+    /// The telephone number.
+    pub phone: Option<KeyedHash>,
     /// When the contact was made.
     pub created_at: Option<Timestamp>,
 }

@@ -102,6 +102,16 @@ text_id!(
     "creative id"
 );
 text_id!(
+    /// A lead of one of Meta's lead forms.
+    LeadId,
+    "lead id"
+);
+text_id!(
+    /// A page at Facebook.
+    PageId,
+    "page id"
+);
+text_id!(
     /// A deal in the CRM.
     DealId,
     "deal id"

@@ -13,6 +13,8 @@ pub mod fx;
 pub mod ids;
 pub mod insight;
 pub mod invariants;
+pub mod keyed_hash;
+pub mod lead;
 pub mod limits;
 pub mod money;
 pub mod naming;

@@ -71,6 +71,21 @@ impl AdParameters {
 /// The longest parameter looked at, in bytes; fbclids stay far below.
 const MAX_VALUE_LEN: usize = 1_024;
 
+/// The fbclid in the pixel's cookie `_fbc`: `fb.{subdomain index}.{milliseconds}.{fbclid}`; some
+/// libraries append one more part (Meta, Conversions API, parameters fbc and fbp).
+#[must_use]
+pub fn fbclid_of_cookie(cookie: &str) -> Option<String> {
+    let mut parts = cookie.trim().split('.');
+    let (version, _index, millis, fbclid) =
+        (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+    let is_plain = !fbclid.is_empty()
+        && fbclid.len() <= MAX_VALUE_LEN
+        && fbclid
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
+    (version == "fb" && is_vendor_number(millis) && is_plain).then(|| fbclid.to_owned())
+}
+
 /// Whether a text can be an id of Meta: 1 to 20 digits and nothing else.
 #[must_use]
 pub fn is_vendor_number(text: &str) -> bool {
@@ -320,6 +335,25 @@ mod tests {
         check("https://x.test/?fbclid=%", None, None, Some("%"));
         check("https://x.test/?fbclid=a%00b", None, None, None);
         check("https://x.test/?fbclid=%zz1", None, None, Some("%zz1"));
+    }
+
+    #[test]
+    fn the_pixels_cookie_has_the_fbclid() {
+        let check = |cookie: &str, expected: Option<&str>| {
+            assert_eq!(fbclid_of_cookie(cookie).as_deref(), expected, "{cookie}");
+        };
+        check("fb.1.1554763741205.AbCdEf_g-H", Some("AbCdEf_g-H"));
+        check("fb.2.1554763741205.AbC.extra", Some("AbC"));
+        for bad in [
+            "",
+            "fb.1.1554763741205",
+            "fb.1.1554763741205.",
+            "AbC",
+            "fb.1.x.AbC",
+        ] {
+            check(bad, None);
+        }
+        check("fb.1.1554763741205.a b", None);
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! Visits to landing pages, as the pages report them.
 
 use std::net::{IpAddr, SocketAddr};
-use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -10,39 +9,15 @@ use axum::body::Bytes;
 use axum::extract::{ConnectInfo, Path, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
-use governor::clock::Clock as GovernorClock;
-use governor::middleware::NoOpMiddleware;
-use governor::nanos::Nanos;
-use governor::state::keyed::DashMapStateStore;
-use governor::{Quota, RateLimiter};
 use serde::Deserialize;
 
+use super::pace::{Pace, TooFast};
 use super::state::TenantHttp;
-use super::{HttpState, Problem};
-use crate::clock::Clock;
+use super::{HttpState, Problem, agent};
 use crate::domain::ids::{TenantId, VisitId};
 use crate::domain::naming::Naming;
-use crate::domain::visit::{AdParameters, DeviceFacts, KeyedHash, Visit};
-
-/// Clicks of one address in a minute, after a burst.
-const PER_MINUTE: u32 = 60;
-const BURST: u32 = 30;
-/// After so many clicks, addresses that have been quiet are forgotten.
-const FORGET_EVERY: u64 = 1_000;
-/// Words in a user agent that no visitor's browser has.
-const BOTS: &[&str] = &[
-    "bot",
-    "crawler",
-    "spider",
-    "slurp",
-    "facebookexternalhit",
-    "headlesschrome",
-    "curl/",
-    "wget/",
-    "python-",
-    "monitor",
-    "preview",
-];
+use crate::domain::visit::{AdParameters, DeviceFacts, Visit, fbclid_of_cookie};
+use crate::telemetry::names;
 
 /// A report of a visit.
 #[derive(Debug, Deserialize)]
@@ -50,6 +25,8 @@ pub(super) struct Report {
     visit_id: Option<String>,
     url: String,
     consent: Option<bool>,
+    /// The pixel's cookie, which remembers the fbclid of an earlier page.
+    fbc: Option<String>,
     device: Option<Device>,
 }
 
@@ -69,8 +46,8 @@ pub(super) async fn preflight(
     Path(tenant): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let (_, entry) = tenant_of(&state, &tenant)?;
-    let origin = allowed_origin(&entry, &headers)?;
+    let (tenant, entry) = tenant_of(&state, &tenant)?;
+    let origin = allowed_origin(&state, &tenant, &entry, &headers)?;
     Ok(with_cors(StatusCode::NO_CONTENT.into_response(), origin))
 }
 
@@ -83,88 +60,157 @@ pub(super) async fn click(
     body: Bytes,
 ) -> Result<Response, Problem> {
     let (tenant, entry) = tenant_of(&state, &tenant)?;
-    let origin = allowed_origin(&entry, &headers)?;
-    let ip_hash = state
-        .hasher
-        .hash("ip", &visitor(peer.ip(), &headers).to_string());
-    if !state.click_pace.allows(&ip_hash) {
-        let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, "too many reports");
-        return Err(problem.retry_after(60 / PER_MINUTE.max(1)));
-    }
-    let report: Report = serde_json::from_slice(&body).map_err(|error| {
-        let detail = format!("the report is not readable: {error}");
+    let origin = allowed_origin(&state, &tenant, &entry, &headers)?;
+    let answered = take(&state, &tenant, &entry, peer.ip(), &headers, &body).await;
+    // The page may read a refusal too.
+    Ok(with_cors(answered.into_response(), origin))
+}
+
+async fn take(
+    state: &HttpState,
+    tenant: &TenantId,
+    entry: &TenantHttp,
+    peer: IpAddr,
+    headers: &HeaderMap,
+    body: &[u8],
+) -> Result<Response, Problem> {
+    let ip = visitor(peer, headers);
+    pace(state)
+        .check(tenant, ip, &state.hasher)
+        .map_err(|limit| {
+            let (outcome, seconds) = match limit {
+                TooFast::Address => ("address_too_fast", per_minute(state)),
+                TooFast::Tenant => ("tenant_too_fast", 1),
+            };
+            count(tenant, outcome);
+            Problem::new(StatusCode::TOO_MANY_REQUESTS, "too many reports").retry_after(seconds)
+        })?;
+    let unreadable = |detail: String| {
+        count(tenant, "unreadable");
         Problem::new(StatusCode::BAD_REQUEST, detail)
-    })?;
+    };
+    let mut report: Report = serde_json::from_slice(body)
+        .map_err(|error| unreadable(format!("the report is not readable: {error}")))?;
+    if headers.get("sec-gpc").is_some_and(|value| value == "1") {
+        // The visitor's browser says no for every site (Global Privacy Control).
+        report.consent = Some(false);
+    }
     let user_agent = headers
         .get(header::USER_AGENT)
         .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
         .unwrap_or_default();
-    let visit = visit(&state, &tenant, &entry, report, ip_hash, &user_agent)?;
-    let id = visit.id.clone();
-    let lower = user_agent.to_lowercase();
-    if !BOTS.iter().any(|word| lower.contains(word)) {
-        let recorded = state.store.record_visit(&tenant, &visit).await;
-        recorded.map_err(|error| Problem::store(&error))?;
-    }
+    let id = match &report.visit_id {
+        Some(text) => page_visit_id(text).ok_or_else(|| {
+            unreadable("visit_id must be 8 to 64 of A-Z, a-z, 0-9, _ and -".to_owned())
+        })?,
+        None => mint(state, tenant),
+    };
     let answer = Json(serde_json::json!({ "visit_id": id.as_str() }));
-    Ok(with_cors(
-        (StatusCode::ACCEPTED, answer).into_response(),
-        origin,
-    ))
+    if agent::is_bot(&user_agent) {
+        count(tenant, "bot");
+    } else {
+        let is_answer = report.consent.is_some();
+        let visit = visit(state, entry, id, report, ip, &user_agent);
+        count(tenant, keep(state, tenant, &visit, is_answer).await?);
+    }
+    Ok((StatusCode::ACCEPTED, answer).into_response())
+}
+
+/// Keeps a visit, or what its visitor has answered meanwhile to the question for consent. Returns
+/// what became of it.
+async fn keep(
+    state: &HttpState,
+    tenant: &TenantId,
+    visit: &Visit,
+    is_answer: bool,
+) -> Result<&'static str, Problem> {
+    let refused = |error| {
+        count(tenant, "not_stored");
+        Problem::store(&error)
+    };
+    let is_new = state.store.record_visit(tenant, visit).await;
+    if is_new.map_err(refused)? {
+        return Ok("kept");
+    }
+    if is_answer {
+        let changed = state.store.set_consent(tenant, visit).await;
+        changed.map_err(refused)?;
+    }
+    Ok("repeated")
+}
+
+fn count(tenant: &TenantId, outcome: &'static str) {
+    metrics::counter!(names::CLICKS_TOTAL, "tenant" => tenant.to_string(), "outcome" => outcome)
+        .increment(1);
+}
+
+/// The counters of the limits in force: made anew, and empty, when the configuration changes them.
+fn pace(state: &HttpState) -> Arc<Pace> {
+    let limits = state.settings.load().clicks;
+    let pace = state.click_pace.load_full();
+    if pace.limits == limits {
+        return pace;
+    }
+    let pace = Arc::new(Pace::new(limits, state.clock.clone()));
+    state.click_pace.store(pace.clone());
+    pace
+}
+
+/// Seconds until an address that was too fast may report again.
+fn per_minute(state: &HttpState) -> u32 {
+    let limits = state.settings.load().clicks;
+    60_u32.div_ceil(limits.per_address_per_minute.max(1))
 }
 
 fn visit(
     state: &HttpState,
-    tenant: &TenantId,
     entry: &TenantHttp,
+    id: VisitId,
     report: Report,
-    ip: KeyedHash,
+    ip: IpAddr,
     user_agent: &str,
-) -> Result<Visit, Problem> {
-    let id = match report.visit_id {
-        Some(text) => page_visit_id(&text)?,
-        None => mint(state, tenant),
-    };
+) -> Visit {
     // Where no consent is needed, silence is one; a visitor's no is a no everywhere.
     let has_consent = report.consent.unwrap_or(!entry.requires_consent);
-    let device = report.device.unwrap_or_default();
+    let mut ad = AdParameters::from_url(&report.url);
+    if has_consent && ad.fbclid.is_none() {
+        ad.fbclid = report.fbc.as_deref().and_then(fbclid_of_cookie);
+    }
+    let said = report.device.unwrap_or_default();
+    let told = agent::read(user_agent);
+    let os = told.os.map(|(name, version)| format!("{name} {version}"));
     let facts = DeviceFacts {
-        screen: device.screen,
-        time_zone: device.time_zone,
-        utc_offset_minutes: device.utc_offset_minutes,
-        device_type: device.device_type,
-        os: device.os,
-        browser: device.browser,
+        screen: said.screen,
+        time_zone: said.time_zone,
+        utc_offset_minutes: said.utc_offset_minutes,
+        device_type: said
+            .device_type
+            .or_else(|| Some(told.device_type.to_owned())),
+        os: said.os.or(os),
+        browser: said.browser.or_else(|| told.browser.map(str::to_owned)),
     };
-    let fingerprint = facts
-        .canonical()
-        .map(|text| state.hasher.hash("device", &text));
-    let agent = (!user_agent.is_empty()).then(|| state.hasher.hash("user_agent", user_agent));
-    Ok(Visit {
+    let hash = |kind: &str, text: &str| {
+        let is_told = has_consent && !text.is_empty();
+        is_told.then(|| state.hasher.hash(kind, text))
+    };
+    Visit {
         id,
         at: state.clock.now(),
-        ad: AdParameters::from_url(&report.url),
+        ad,
         has_consent,
-        fingerprint: fingerprint.filter(|_| has_consent),
-        ip: Some(ip).filter(|_| has_consent),
-        user_agent: agent.filter(|_| has_consent),
-    })
+        fingerprint: facts.canonical().and_then(|text| hash("device", &text)),
+        ip: hash("ip", &ip.to_string()),
+        user_agent: hash("user_agent", user_agent),
+    }
 }
 
 /// An id that a page gave: it comes back from the CRM, so it must be plain.
-fn page_visit_id(text: &str) -> Result<VisitId, Problem> {
-    let bad = || {
-        let why = "visit_id must be 8 to 64 of A-Z, a-z, 0-9, _ and -";
-        Problem::new(StatusCode::BAD_REQUEST, why)
-    };
+fn page_visit_id(text: &str) -> Option<VisitId> {
     let is_plain = (8..=64).contains(&text.len())
         && text
             .bytes()
             .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
-    if !is_plain {
-        return Err(bad());
-    }
-    VisitId::new(text).map_err(|_| bad())
+    is_plain.then(|| VisitId::new(text).ok()).flatten()
 }
 
 fn mint(state: &HttpState, tenant: &TenantId) -> VisitId {
@@ -182,7 +228,10 @@ fn mint(state: &HttpState, tenant: &TenantId) -> VisitId {
     .visit()
 }
 
-fn tenant_of(state: &HttpState, tenant: &str) -> Result<(TenantId, TenantHttp), Problem> {
+pub(super) fn tenant_of(
+    state: &HttpState,
+    tenant: &str,
+) -> Result<(TenantId, TenantHttp), Problem> {
     let tenant = TenantId::new(tenant).map_err(|_| Problem::not_found())?;
     let settings = state.settings.load();
     let entry = settings
@@ -194,21 +243,35 @@ fn tenant_of(state: &HttpState, tenant: &str) -> Result<(TenantId, TenantHttp), 
 }
 
 /// The page's origin, when it is one of the tenant's. Callers that are no page send none.
-fn allowed_origin(entry: &TenantHttp, headers: &HeaderMap) -> Result<Option<HeaderValue>, Problem> {
+fn allowed_origin(
+    state: &HttpState,
+    tenant: &TenantId,
+    entry: &TenantHttp,
+    headers: &HeaderMap,
+) -> Result<Option<HeaderValue>, Problem> {
     let Some(origin) = headers.get(header::ORIGIN) else {
         return Ok(None);
     };
-    let known = origin
-        .to_str()
-        .is_ok_and(|o| entry.click_origins.iter().any(|own| own == o));
-    if known {
-        Ok(Some(origin.clone()))
-    } else {
-        Err(Problem::new(
-            StatusCode::FORBIDDEN,
-            "this page may not report clicks here",
-        ))
+    let is_own = |text: &str| entry.click_origins.iter().any(|own| own == text);
+    if origin.to_str().is_ok_and(is_own) {
+        return Ok(Some(origin.clone()));
     }
+    count(tenant, "foreign_page");
+    if pace(state).may_complain(tenant) {
+        let shown: String = String::from_utf8_lossy(origin.as_bytes())
+            .chars()
+            .take(80)
+            .collect();
+        tracing::warn!(
+            tenant.id = %tenant, origin = ?shown,
+            "a page of {shown:?} reports visits to tenant {tenant} and is refused; if it is the \
+             tenant's, add it to click_origins of the tenant (said every ten minutes at most)"
+        );
+    }
+    Err(Problem::new(
+        StatusCode::FORBIDDEN,
+        "this page may not report clicks here: its origin is not among the tenant's click_origins",
+    ))
 }
 
 fn with_cors(mut response: Response, origin: Option<HeaderValue>) -> Response {
@@ -257,52 +320,9 @@ fn address(hop: &str) -> Option<IpAddr> {
     bare.parse().or_else(|_| with_port()).ok()
 }
 
-/// Our clock as the limiter wants it.
-#[derive(Debug, Clone)]
-struct LimiterClock(Arc<dyn Clock>);
-
-impl GovernorClock for LimiterClock {
-    type Instant = Nanos;
-    fn now(&self) -> Nanos {
-        let micros = crate::domain::time::to_micros(self.0.now()).unsigned_abs();
-        Nanos::from(micros.saturating_mul(1_000))
-    }
-}
-
-type Limiter =
-    RateLimiter<KeyedHash, DashMapStateStore<KeyedHash>, LimiterClock, NoOpMiddleware<Nanos>>;
-
-/// How fast one address may report.
-pub(super) struct Pace {
-    limiter: Limiter,
-    seen: AtomicU64,
-}
-
-impl Pace {
-    pub(super) fn new(clock: Arc<dyn Clock>) -> Self {
-        let per_minute = NonZeroU32::new(PER_MINUTE).unwrap_or(NonZeroU32::MIN);
-        let burst = NonZeroU32::new(BURST).unwrap_or(NonZeroU32::MIN);
-        let quota = Quota::per_minute(per_minute).allow_burst(burst);
-        let limiter = RateLimiter::new(quota, DashMapStateStore::default(), LimiterClock(clock));
-        Self {
-            limiter,
-            seen: AtomicU64::new(0),
-        }
-    }
-
-    fn allows(&self, ip: &KeyedHash) -> bool {
-        if self.seen.fetch_add(1, Ordering::Relaxed) % FORGET_EVERY == FORGET_EVERY - 1 {
-            self.limiter.retain_recent();
-        }
-        self.limiter.check_key(ip).is_ok()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::SteppedClock;
-    use crate::domain::time;
 
     fn forwarded(text: &'static str) -> HeaderMap {
         let mut headers = HeaderMap::new();
@@ -336,21 +356,9 @@ mod tests {
 
     #[test]
     fn a_page_gives_plain_ids_only() {
-        assert!(page_visit_id("v-0123456789").is_ok());
+        assert!(page_visit_id("v-0123456789").is_some());
         for bad in ["short", "has space!", "v-01234567/../x", &"x".repeat(65)] {
-            assert!(page_visit_id(bad).is_err(), "{bad}");
+            assert!(page_visit_id(bad).is_none(), "{bad}");
         }
-    }
-
-    #[tokio::test]
-    async fn one_address_cannot_flood() {
-        let clock = SteppedClock::new(time::from_seconds(1_790_000_000));
-        let pace = Pace::new(Arc::new(clock.clone()));
-        let ip = KeyedHash("a".to_owned());
-        let passed = (0..100).filter(|_| pace.allows(&ip)).count();
-        assert_eq!(passed, BURST as usize);
-        assert!(pace.allows(&KeyedHash("b".to_owned())));
-        clock.advance(time::seconds(60)).await;
-        assert!(pace.allows(&ip));
     }
 }

@@ -1,9 +1,12 @@
-//! What the daemon serves: health, webhooks and clicks. It can only append to the store and nudge.
+//! What the daemon serves: health, webhooks, clicks and their script. It can only append to the store and nudge.
 
+mod agent;
 mod clicks;
 mod error;
 mod health;
-mod keyed_hash;
+mod leads;
+mod pace;
+mod script;
 mod snapshot;
 mod state;
 mod webhooks;
@@ -23,7 +26,8 @@ use tower_http::trace::TraceLayer;
 use tracing::Span;
 
 pub use error::Problem;
-pub use keyed_hash::KeyedHasher;
+pub use pace::ClickLimits;
+pub use script::FormFields;
 pub use state::{
     GateProbe, GateRoom, HttpParts, HttpSettings, HttpState, PauseFileProbe, TenantHttp, Tree,
 };
@@ -50,6 +54,13 @@ pub fn router(state: HttpState) -> Router {
             "/webhooks/hubspot",
             post(webhooks::for_portal).layer(RequestBodyLimitLayer::new(WEBHOOK_BODY_MAX)),
         )
+        .route(
+            "/webhooks/meta",
+            get(leads::verify)
+                .post(leads::deliver)
+                .layer(RequestBodyLimitLayer::new(WEBHOOK_BODY_MAX)),
+        )
+        .route("/t/{tenant}", get(script::script))
         .route(
             "/t/{tenant}/click",
             post(clicks::click)

@@ -7,11 +7,13 @@ use std::sync::atomic::AtomicBool;
 use arc_swap::ArcSwap;
 use secrecy::SecretString;
 
-use super::KeyedHasher;
+use super::pace::Pace;
 use super::snapshot::Memory;
+use super::{ClickLimits, FormFields};
 use crate::actors::handle::{Handle, StageHealth, TenantHealth};
 use crate::clock::Clock;
-use crate::domain::ids::{AdAccountId, PortalId, TenantId};
+use crate::domain::ids::{AdAccountId, PageId, PortalId, TenantId};
+use crate::domain::keyed_hash::KeyedHasher;
 use crate::domain::time::{SignedDuration, Timestamp};
 use crate::store::Store;
 use crate::telemetry::Metrics;
@@ -65,6 +67,12 @@ pub struct HttpSettings {
     pub public_url: Option<String>,
     /// The secret that signs webhooks of tenants without an app of their own.
     pub client_secret: Option<SecretString>,
+    /// The secret that signs Meta's webhooks, for tenants without an app of their own there.
+    pub app_secret: Option<SecretString>,
+    /// What Meta says when it checks the address of its webhooks.
+    pub verify_token: Option<SecretString>,
+    /// How fast clicks are taken.
+    pub clicks: ClickLimits,
 }
 
 /// What HTTP needs to know of a tenant.
@@ -74,8 +82,16 @@ pub struct TenantHttp {
     pub portal: Option<PortalId>,
     /// The secret that signs its webhooks, when it has an app of its own.
     pub client_secret: Option<SecretString>,
+    /// Its pages at Facebook.
+    pub pages: Vec<PageId>,
+    /// The secret that signs Meta's webhooks of it, when it has an app of its own.
+    pub app_secret: Option<SecretString>,
     /// Pages that may report clicks.
     pub click_origins: Vec<String>,
+    /// Fields of forms that the script of its pages fills.
+    pub form_fields: FormFields,
+    /// How long after an ad's click it still counts, and the script remembers it.
+    pub click_window: SignedDuration,
     /// Its ad account.
     pub ad_account: AdAccountId,
     /// How long it may be down before health says so by its status.
@@ -111,8 +127,8 @@ pub struct HttpParts {
     pub tree: Arc<dyn Tree>,
     /// The settings in force.
     pub settings: Arc<ArcSwap<HttpSettings>>,
-    /// The key of all keyed hashes.
-    pub hash_key: SecretString,
+    /// Makes keyed hashes.
+    pub hasher: KeyedHasher,
     /// Asks the gate.
     pub gate: GateProbe,
     /// Looks for the emergency file.
@@ -138,7 +154,7 @@ pub struct Inner {
     pub(super) started_at: Timestamp,
     pub(super) memory: tokio::sync::Mutex<Memory>,
     pub(super) was_ready: AtomicBool,
-    pub(super) click_pace: super::clicks::Pace,
+    pub(super) click_pace: ArcSwap<Pace>,
 }
 
 impl HttpState {
@@ -147,12 +163,15 @@ impl HttpState {
     pub fn new(parts: HttpParts) -> Self {
         Self(Arc::new(Inner {
             started_at: parts.clock.wall(),
-            click_pace: super::clicks::Pace::new(parts.clock.clone()),
+            click_pace: ArcSwap::from_pointee(Pace::new(
+                parts.settings.load().clicks,
+                parts.clock.clone(),
+            )),
             store: parts.store,
             clock: parts.clock,
             tree: parts.tree,
             settings: parts.settings,
-            hasher: KeyedHasher::new(parts.hash_key),
+            hasher: parts.hasher,
             gate: parts.gate,
             pause_file: parts.pause_file,
             metrics: parts.metrics,

@@ -35,6 +35,8 @@ const GIVEN_UP: SignedDuration = SignedDuration::from_hours(25);
 enum Job {
     Visit(Visit),
     Webhook(Webhook),
+    /// A lead's id, and how often it was sent.
+    Lead(u64, usize),
 }
 
 #[derive(Debug, Clone)]
@@ -139,6 +141,7 @@ impl Courier {
             let state = tenant.lock();
             let is_known = match &event {
                 Event::Crm(event) => state.delivered.contains(&event_id(event)),
+                Event::Lead(lead) => state.delivered.contains(&lead_name(*lead)),
                 Event::Visit(_) => false,
             };
             (state.resumed_at, is_known)
@@ -151,6 +154,12 @@ impl Courier {
                 // Nobody visits again because we were away.
                 if resumed_at <= start || at > resumed_at {
                     self.push(at, Job::Visit(visit));
+                }
+                return;
+            }
+            Event::Lead(lead) => {
+                if time::add(at, GIVEN_UP) >= resumed_at {
+                    self.push(at, Job::Lead(lead, 0));
                 }
                 return;
             }
@@ -201,6 +210,10 @@ impl Courier {
                         self.post(name, std::mem::take(&mut batch)).await;
                     }
                 }
+                Job::Lead(lead, attempt) => {
+                    self.post(name, std::mem::take(&mut batch)).await;
+                    self.lead(name, lead, attempt).await;
+                }
                 Job::Visit(visit) => {
                     self.post(name, std::mem::take(&mut batch)).await;
                     self.visit(name, &visit).await;
@@ -242,6 +255,51 @@ impl Courier {
             Ok(answer) if answer.status().is_success() => drain(answer).await,
             Ok(answer) => tracing::debug!(status = %answer.status(), "a visit was refused"),
             Err(cause) => tracing::debug!(%cause, "a visit was lost"),
+        }
+    }
+
+    /// Meta's webhook of a lead form; sent again for a day, as HubSpot's are.
+    async fn lead(&mut self, name: &str, lead: u64, attempt: usize) {
+        let Some(tenant) = self.tenant() else { return };
+        let now = self.world.clock.now();
+        let seconds = time::to_micros(now).div_euclid(1_000_000);
+        let body = json!({"object": "page", "entry": [{
+            "id": tenant.spec.page.as_str(),
+            "time": seconds,
+            "changes": [{"field": "leadgen", "value": {
+                "leadgen_id": lead.to_string(),
+                "page_id": tenant.spec.page.as_str(),
+                "form_id": "330000000000001",
+                "created_time": seconds,
+            }}],
+        }]})
+        .to_string();
+        let secret = self.world.config.app_secret.clone().unwrap_or_default();
+        let signed = super::server::hmac_sha256(secret.as_bytes(), &[body.as_bytes()]);
+        let sent = self
+            .client
+            .post(format!("{}/webhooks/meta", self.base))
+            .header("content-type", "application/json")
+            .header(
+                "x-hub-signature-256",
+                format!("sha256={}", hex::encode(signed)),
+            )
+            .body(body)
+            .send()
+            .await;
+        let is_acknowledged = match sent {
+            Ok(answer) => {
+                let is_good = answer.status().is_success();
+                drain(answer).await;
+                is_good
+            }
+            Err(_) => false,
+        };
+        if is_acknowledged {
+            self.note(name, &[lead_name(lead)]);
+        } else if let Some(minutes) = RETRY_MINUTES.get(attempt) {
+            let again = time::add(now, time::minutes(*minutes));
+            self.push(again, Job::Lead(lead, attempt + 1));
         }
     }
 
@@ -294,17 +352,23 @@ impl Courier {
     }
 
     fn acknowledged(&self, name: &str, batch: &[Webhook]) {
+        let ids: Vec<String> = batch.iter().map(|webhook| webhook.id.clone()).collect();
+        self.note(name, &ids);
+    }
+
+    /// Notes in the journal what was acknowledged.
+    fn note(&self, name: &str, ids: &[String]) {
         let Some(tenant) = self.tenant() else { return };
         let at = time::to_micros(self.world.clock.now());
         let mut entries = Vec::new();
         {
             let mut state = tenant.lock();
-            for webhook in batch {
-                if state.delivered.insert(webhook.id.clone()) {
+            for id in ids {
+                if state.delivered.insert(id.clone()) {
                     entries.push(Entry::Delivered {
                         at,
                         tenant: name.to_owned(),
-                        id: webhook.id.clone(),
+                        id: id.clone(),
                     });
                 }
             }
@@ -338,6 +402,11 @@ impl Courier {
 /// Reads an answer to its end, so that the connection can be used again.
 async fn drain(answer: reqwest::Response) {
     let _ = answer.bytes().await;
+}
+
+/// A lead's own name among the events.
+fn lead_name(lead: u64) -> String {
+    format!("lead/{lead}")
 }
 
 /// The event's own name.

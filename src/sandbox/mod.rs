@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::clock::Clock;
-use crate::domain::ids::{AdAccountId, PortalId, TenantId};
+use crate::domain::ids::{AdAccountId, PageId, PortalId, TenantId};
 use crate::domain::money::Money;
 use crate::domain::time::{self, SignedDuration, Timestamp};
 
@@ -55,6 +55,11 @@ pub struct TenantSpec {
     pub backlog_deals: u32,
     /// Whether all backlog deals were modified in the same millisecond, as a bulk import does.
     pub backlog_in_one_instant: bool,
+    /// The page whose lead forms its ads show.
+    pub page: PageId,
+    /// Share of the leads from ads that fill in a lead form at Meta and see no landing page, from 0
+    /// to 1: their contact carries a mail address and nothing of the ad.
+    pub lead_forms: f64,
     /// Contacts of the first backlog deal (needs one), for tests of inner paging; 0 for one.
     pub crowded_deal_contacts: u32,
 }
@@ -71,6 +76,8 @@ impl TenantSpec {
             portal: PortalId(40_000_000 + number % 9_999_999),
             meta_token: format!("EAAB-sandbox-{tenant}"),
             hubspot_token: format!("pat-na1-sandbox-{tenant}"),
+            page: PageId::new(format!("2{number:010}")).unwrap_or_else(|_| unreachable!()),
+            lead_forms: 0.0,
             backlog_deals: 0,
             backlog_in_one_instant: false,
             crowded_deal_contacts: 0,

@@ -77,6 +77,7 @@ fn plan_of(spec: &TenantSpec, config: &SandboxConfig) -> MarketPlan {
         start: config.start,
         history: config.history,
         visit_sample: config.visit_sample,
+        lead_forms: spec.lead_forms,
         backlog_deals: spec.backlog_deals,
         backlog_in_one_instant: spec.backlog_in_one_instant,
         crowded_deal_contacts: spec.crowded_deal_contacts,

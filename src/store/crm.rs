@@ -69,6 +69,13 @@ pub trait CrmStore {
         read_at: Timestamp,
     ) -> Result<(), StoreError>;
 
+    /// Deals of these contacts, in order of id.
+    async fn deals_of(
+        &self,
+        tenant: &TenantId,
+        contacts: &[ContactId],
+    ) -> Result<Vec<DealId>, StoreError>;
+
     /// Contacts of the ids asked for that are known, in order of id.
     async fn contacts(
         &self,

@@ -76,6 +76,9 @@ pub struct DeliveryOutcome {
     pub wanted: Vec<DealId>,
     /// Parts that could not be read: bytes and reason.
     pub poison: Vec<(Vec<u8>, String)>,
+    /// Whether it tells of people: its bytes are then forgotten as it is settled, since what they led
+    /// to is kept elsewhere, where an erasure finds it.
+    pub is_personal: bool,
 }
 
 /// The inbox of each tenant.
@@ -102,7 +105,7 @@ pub trait InboxStore {
     ) -> Result<Vec<ClaimedDelivery>, StoreError>;
 
     /// Settles a claimed delivery: its wanted deals are requested and its poison parts are
-    /// quarantined in the same transaction. A claim that was lost meanwhile is a `WrongCount`.
+    /// quarantined in the same transaction; the bytes of one that is personal are forgotten. A claim that was lost meanwhile is a `WrongCount`.
     async fn settle_delivery(
         &self,
         tenant: &TenantId,

@@ -19,6 +19,7 @@ pub mod gate;
 pub mod inbox;
 pub mod insights;
 pub mod jobs;
+pub mod leads;
 pub mod models;
 pub mod nodes;
 pub mod nudges;
@@ -48,10 +49,12 @@ pub trait Store:
     + inbox::InboxStore
     + insights::InsightStore
     + jobs::JobStore
+    + leads::LeadStore
     + models::ModelStore
     + nodes::NodeStore
     + nudges::NudgeStore
     + privacy::RetentionStore
+    + privacy::ErasureStore
     + revenue::RevenueStore
     + status::StatusStore
     + tenants::TenantStore
@@ -72,10 +75,12 @@ impl<T> Store for T where
         + inbox::InboxStore
         + insights::InsightStore
         + jobs::JobStore
+        + leads::LeadStore
         + models::ModelStore
         + nodes::NodeStore
         + nudges::NudgeStore
         + privacy::RetentionStore
+        + privacy::ErasureStore
         + revenue::RevenueStore
         + status::StatusStore
         + tenants::TenantStore

@@ -7,14 +7,17 @@
 use async_trait::async_trait;
 
 use super::StoreError;
-use crate::domain::ids::TenantId;
+use crate::domain::ids::{ContactId, TenantId};
 use crate::domain::time::Timestamp;
+use crate::domain::visit::KeyedHash;
 
 /// What can be forgotten.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Forgettable {
     /// Visits, by when they were made.
     Visits,
+    /// Leads of lead forms, by when they were told of.
+    Leads,
     /// What the layers of attribution answered, by when they were asked.
     Attempts,
     /// Settled and dropped deliveries, by when they came. What waits, is claimed or is in quarantine
@@ -31,8 +34,9 @@ pub enum Forgettable {
 
 impl Forgettable {
     /// Everything that can be forgotten.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Visits,
+        Self::Leads,
         Self::Attempts,
         Self::Deliveries,
         Self::HourlyInsights,
@@ -45,6 +49,7 @@ impl Forgettable {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Visits => "visits",
+            Self::Leads => "leads",
             Self::Attempts => "attribution attempts",
             Self::Deliveries => "deliveries",
             Self::HourlyInsights => "hourly figures",
@@ -52,6 +57,61 @@ impl Forgettable {
             Self::Runs => "runs",
         }
     }
+}
+
+/// What the erasure of one contact came to: the proof of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Erasure {
+    /// The contact.
+    pub contact: ContactId,
+    /// When it was erased last.
+    pub at: Timestamp,
+    /// Who asked for it first.
+    pub asked_by: String,
+    /// Rows of the contact, with click ids, first page and hashes.
+    pub contacts: u64,
+    /// Deals that no longer name the person or lead to the contact. Stages, amounts and credit stay.
+    pub deals: u64,
+    /// Visits that lost their hashes and click ids. The ad they came from stays.
+    pub visits: u64,
+    /// Leads of lead forms.
+    pub leads: u64,
+    /// Deliveries that lost their bytes.
+    pub deliveries: u64,
+}
+
+/// Erasing one person on request.
+#[async_trait]
+pub trait ErasureStore {
+    /// Erases a contact: its row, its links to deals and those deals' names, the hashes and click ids
+    /// of its visits, its leads, and the bytes of settled and quarantined deliveries that name it.
+    /// What the business earned stays, with the ad it is credited to. From then on the contact is
+    /// left out when deals and contacts are recorded. Erasing again finds what came since, and adds
+    /// it to the receipt.
+    async fn erase_contact(
+        &self,
+        tenant: &TenantId,
+        contact: &ContactId,
+        asked_by: &str,
+        now: Timestamp,
+    ) -> Result<Erasure, StoreError>;
+
+    /// The receipt of a contact's erasure.
+    async fn erasure(
+        &self,
+        tenant: &TenantId,
+        contact: &ContactId,
+    ) -> Result<Option<Erasure>, StoreError>;
+
+    /// Contacts with that mail address, in order of id.
+    async fn contacts_of(
+        &self,
+        tenant: &TenantId,
+        email: &KeyedHash,
+    ) -> Result<Vec<ContactId>, StoreError>;
+
+    /// Erases the leads with that mail address, whose contact may not be known. Returns how many.
+    async fn erase_leads(&self, tenant: &TenantId, email: &KeyedHash) -> Result<u64, StoreError>;
 }
 
 /// Forgetting.

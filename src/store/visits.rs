@@ -27,6 +27,10 @@ pub trait VisitStore {
     /// Hashes of a visitor without consent are left out.
     async fn record_visit(&self, tenant: &TenantId, visit: &Visit) -> Result<bool, StoreError>;
 
+    /// Takes over whether the visitor consents, and with it the hashes: those of `visit` with
+    /// consent, none without. All else of the kept visit stays; `false` when there is none.
+    async fn set_consent(&self, tenant: &TenantId, visit: &Visit) -> Result<bool, StoreError>;
+
     /// The visit of that id.
     async fn visit(&self, tenant: &TenantId, id: &VisitId) -> Result<Option<Visit>, StoreError>;
 

@@ -35,6 +35,8 @@ pub const GATE_HEADROOM_RATIO: &str = "roasd_gate_headroom_ratio";
 pub const WEBHOOKS_TOTAL: &str = "roasd_webhooks_total";
 /// Seconds from a webhook's arrival to its acknowledgement.
 pub const WEBHOOK_ACK_SECONDS: &str = "roasd_webhook_ack_seconds";
+/// Reports of visits by what became of them; labels `tenant`, `outcome`.
+pub const CLICKS_TOTAL: &str = "roasd_clicks_total";
 /// 1 while a tenant's writes are stopped by a person, else 0; label `tenant`.
 pub const TENANT_PAUSED: &str = "roasd_tenant_paused";
 /// 1 while a tenant is parked after repeated failures, else 0; label `tenant`.
@@ -90,6 +92,7 @@ pub(super) fn describe() {
         "What is left of a rate limit, from 0 to 1"
     );
     describe_counter!(WEBHOOKS_TOTAL, "Webhook deliveries by what became of them");
+    describe_counter!(CLICKS_TOTAL, "Reports of visits by what became of them");
     describe_histogram!(
         WEBHOOK_ACK_SECONDS,
         Unit::Seconds,

@@ -4,11 +4,14 @@ use std::sync::Arc;
 
 use roasd::cli::audit::{AuditArgs, AuditCommand, Format};
 use roasd::cli::changes::{ChangesArgs, ChangesCommand, ChoiceArgs, ListArgs};
+use roasd::cli::erase::EraseArgs;
 use roasd::cli::explain::ExplainArgs;
 use roasd::cli::pause::{PauseArgs, ResumeArgs};
 use roasd::cli::quarantine::{QuarantineArgs, QuarantineCommand};
 use roasd::cli::status::StatusArgs;
-use roasd::cli::{CliContext, Exit, audit, changes, explain, migrate, pause, quarantine, status};
+use roasd::cli::{
+    CliContext, Exit, audit, changes, erase, explain, migrate, pause, quarantine, status,
+};
 use roasd::clock::SteppedClock;
 use roasd::config::{Config, Environment};
 use roasd::domain::change::{ChangeState, Origin, ProposedChange, Target};
@@ -848,7 +851,7 @@ async fn every_command_works_on_postgresql() {
         let mut out = Vec::new();
         let args = migrate::MigrateArgs::default();
         migrate::run(&args, &config, false, &mut out).await.unwrap();
-        let place = format!("/{} is at schema version 3", database.name());
+        let place = format!("/{} is at schema version 5", database.name());
         says(&text(out), &["postgres://", &place]);
     }
     let mut ctx = CliContext::open(config, false, false).await.unwrap();
@@ -876,4 +879,73 @@ async fn every_command_works_on_postgresql() {
     let (exit, shown) = desk.verify().await;
     assert_eq!(exit, Exit::Done);
     says(&shown, &["acme: 8 lines hold"]);
+}
+
+#[tokio::test]
+async fn a_person_is_erased_with_a_receipt() {
+    let desk = Desk::new().await;
+    let contact = roasd::domain::deal::Contact {
+        id: "77".parse().unwrap(),
+        facts: roasd::domain::deal::ContactFacts {
+            email: roasd::domain::keyed_hash::KeyedHasher::new(b"0123456789abcdef")
+                .email("ana@example.com"),
+            ..Default::default()
+        },
+        updated_at: at(0),
+    };
+    let contacts = [contact];
+    desk.ctx
+        .store
+        .record_contacts(&acme(), &contacts, at(0))
+        .await
+        .unwrap();
+    let mut config = desk.ctx.config.clone();
+    let key = [("T", "x"), ("ROASD__PRIVACY__HASH_KEY", "0123456789abcdef")];
+    let keyed = Config::from_text("c", CONFIG, &Environment::from(key)).unwrap();
+    config.privacy = keyed.privacy;
+    let ctx = CliContext {
+        config,
+        store: desk.ctx.store.clone(),
+        clock: desk.ctx.clock.clone(),
+        json: false,
+        is_terminal: false,
+    };
+    let erase = async |contact: Option<&str>, email: Option<&str>, json: bool| {
+        let args = EraseArgs {
+            tenant: acme(),
+            contact: contact.map(|id| id.parse().unwrap()),
+            email: email.map(str::to_owned),
+        };
+        let ctx = CliContext {
+            config: ctx.config.clone(),
+            store: ctx.store.clone(),
+            clock: ctx.clock.clone(),
+            json,
+            is_terminal: false,
+        };
+        let mut out = Vec::new();
+        let exit = erase::run(&args, &ctx, &mut out).await.unwrap();
+        (exit, String::from_utf8(out).unwrap())
+    };
+    let (exit, _) = erase(None, Some("ben@example.com"), false).await;
+    assert_eq!(exit, Exit::Failed);
+    let (exit, _) = erase(None, Some("no address"), false).await;
+    assert_eq!(exit, Exit::Usage);
+    let (exit, out) = erase(None, Some(" Ana@Example.com"), false).await;
+    assert_eq!(exit, Exit::Done);
+    for words in [
+        "erased contact 77 of acme",
+        "rows of the contact           1",
+        "first asked for by            an operator",
+    ] {
+        assert!(out.contains(words), "{words}: {out}");
+    }
+    assert!(!out.to_lowercase().contains("ana@"), "{out}");
+    // By id it can be asked again: the receipt is still there.
+    let (exit, out) = erase(Some("77"), None, true).await;
+    let told: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(
+        (exit, &told["erased"][0]["contacts"]),
+        (Exit::Done, &Value::from(1))
+    );
 }

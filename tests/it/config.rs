@@ -892,6 +892,7 @@ fn other_value(path: &str, key: &Key) -> String {
         ("tenants.<id>.mode", _) => "direct",
         ("tenants.<id>.currency", _) => "EUR",
         ("tenants.<id>.click_origins", _) => r#"["https://acme.example"]"#,
+        ("tenants.<id>.meta.page_ids", _) => r#"["101234567890123"]"#,
         ("tenants.<id>.fx", _) => r#"{ EUR = "1.08" }"#,
         ("tenants.<id>.rules.sales_cycle_days", _) => "7.5", // the example is the mode's own
         ("tenants.<id>.rules.kill_rule", _) => "raw",
@@ -940,8 +941,9 @@ fn given(config: &Config) -> String {
     let parts = Parts::of(config).unwrap();
     let mut secrets = vec![&parts.database_url];
     secrets.extend(parts.hash_key.iter().chain(&parts.http.client_secret));
+    secrets.extend(parts.http.app_secret.iter().chain(&parts.http.verify_token));
     for http in parts.http.tenants.values() {
-        secrets.extend(&http.client_secret);
+        secrets.extend(http.client_secret.iter().chain(&http.app_secret));
     }
     for tenant in parts.tenants.values() {
         secrets.push(&tenant.meta.token);

@@ -13,11 +13,12 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use reqwest::{Method, RequestBuilder};
 use roasd::actors::handle::{Stage, StageHealth, TenantHealth};
 use roasd::clock::{Clock, SteppedClock};
-use roasd::domain::ids::{AdAccountId, PortalId, TenantId, VisitId};
+use roasd::domain::ids::{AdAccountId, PageId, PortalId, TenantId, VisitId};
+use roasd::domain::keyed_hash::KeyedHasher;
 use roasd::domain::time::{self, Timestamp};
 use roasd::domain::visit::Visit;
 use roasd::http::{
-    self, GateRoom, HttpParts, HttpSettings, HttpState, KeyedHasher, TenantHttp, Tree,
+    self, ClickLimits, FormFields, GateRoom, HttpParts, HttpSettings, HttpState, TenantHttp, Tree,
 };
 use roasd::store::Store;
 use roasd::store::inbox::{ClaimedDelivery, Delivery};
@@ -29,6 +30,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 const SECRET: &str = "roasd-test-client-secret";
 const OWN_SECRET: &str = "the secret of the spa's own app";
+const APP_SECRET: &str = "the app's secret";
+const OWN_APP_SECRET: &str = "the secret of the spa's own app at Meta";
 const PUBLIC: &str = "https://hooks.example.com";
 const HASH_KEY: &str = "the key of the keyed hashes";
 const SHOP: &str = "https://shop.example";
@@ -85,15 +88,15 @@ impl Default for Setup {
     }
 }
 
-struct World {
-    _folder: tempfile::TempDir,
-    store: Arc<dyn Store>,
+pub(crate) struct World {
+    folder: tempfile::TempDir,
+    pub(crate) store: Arc<dyn Store>,
     clock: SteppedClock,
     tree: Arc<FakeTree>,
-    settings: Arc<ArcSwap<HttpSettings>>,
+    pub(crate) settings: Arc<ArcSwap<HttpSettings>>,
     pause_file: Arc<AtomicBool>,
     client: reqwest::Client,
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
     stop: tokio::sync::watch::Sender<bool>,
     task: tokio::task::JoinHandle<std::io::Result<()>>,
 }
@@ -134,7 +137,11 @@ fn entry(portal: u64, own_secret: Option<&str>, setup: &Setup) -> TenantHttp {
     TenantHttp {
         portal: Some(PortalId(portal)),
         client_secret: own_secret.map(SecretString::from),
+        pages: vec![PageId::new(format!("10{portal}")).unwrap()],
+        app_secret: own_secret.map(|_| SecretString::from(OWN_APP_SECRET)),
         click_origins: vec![SHOP.to_owned()],
+        form_fields: FormFields::default(),
+        click_window: time::days(90),
         ad_account: AdAccountId::new(format!("act_{portal}")).unwrap(),
         health_grace: time::minutes(15),
         requires_consent: setup.requires_consent,
@@ -149,8 +156,13 @@ fn running() -> TenantHealth {
 }
 
 impl World {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         Self::with(Setup::default()).await
+    }
+
+    /// The file of the store.
+    pub(crate) fn database(&self) -> std::path::PathBuf {
+        self.folder.path().join("roasd.db")
     }
 
     async fn with(setup: Setup) -> Self {
@@ -176,13 +188,16 @@ impl World {
             tenants,
             public_url: setup.public_url.map(str::to_owned),
             client_secret: setup.shared_secret.map(SecretString::from),
+            app_secret: setup.shared_secret.map(|_| APP_SECRET.into()),
+            verify_token: setup.shared_secret.map(|_| "the word".into()),
+            clicks: ClickLimits::default(),
         }));
         let state = HttpState::new(HttpParts {
             store: store.clone(),
             clock: Arc::new(clock.clone()),
             tree: tree.clone(),
             settings: settings.clone(),
-            hash_key: HASH_KEY.to_owned().into(),
+            hasher: KeyedHasher::new(HASH_KEY.as_bytes()),
             gate: Arc::new(|_| GateRoom {
                 used_percent: 25.0,
                 tier: "standard",
@@ -202,7 +217,7 @@ impl World {
         }));
         let client = roasd::vendors::http_client(Duration::from_secs(5)).unwrap();
         Self {
-            _folder: folder,
+            folder,
             store,
             clock,
             tree,
@@ -637,7 +652,14 @@ async fn a_body_that_is_too_large_is_not_read() {
 #[tokio::test]
 async fn what_is_not_served_is_a_problem_too() {
     let world = World::new().await;
-    for path in ["/", "/t.js", "/webhooks", "/t/gym", "/v1/tenants/gym"] {
+    for path in [
+        "/",
+        "/t.js",
+        "/webhooks",
+        "/t/gym",
+        "/t/nobody.js",
+        "/v1/tenants/gym",
+    ] {
         world.get(path).await.problem(404);
     }
     let answer = world.get("/webhooks/hubspot/gym").await;
@@ -647,6 +669,113 @@ async fn what_is_not_served_is_a_problem_too() {
         .send(world.request(Method::POST, "/healthz"))
         .await
         .problem(405);
+}
+
+// ---- Meta's webhooks ----
+
+/// A delivery about one lead of each of these pages.
+fn leads(pages: &[&str]) -> String {
+    let entries = pages.iter().enumerate().map(|(n, page)| {
+        json!({"id": page, "time": 1_790_000_000, "changes": [{"field": "leadgen",
+            "value": {"leadgen_id": format!("44{n}"), "page_id": page, "ad_id": "120001"}}]})
+    });
+    json!({"object": "page", "entry": entries.collect::<Vec<_>>()}).to_string()
+}
+
+async fn tell(world: &World, body: &str, secret: &str) -> Answer {
+    let mut mac = Hmac::<sha2::Sha256>::new_from_slice(secret.as_bytes()).unwrap();
+    mac.update(body.as_bytes());
+    let signed = format!("sha256={}", hex::encode(mac.finalize().into_bytes()));
+    let request = world
+        .request(Method::POST, "/webhooks/meta")
+        .header("x-hub-signature-256", signed);
+    world.send(request.body(body.to_owned())).await
+}
+
+#[tokio::test]
+async fn meta_is_told_the_challenge_for_the_word_alone() {
+    let world = World::new().await;
+    let asked = async |token: &str, challenge: &str| {
+        let path = format!(
+            "/webhooks/meta?hub.mode=subscribe&hub.verify_token={token}&hub.challenge={challenge}"
+        );
+        world.get(&path).await
+    };
+    let answer = asked("the%20word", "1158201444").await;
+    assert_eq!((answer.status, answer.text.as_str()), (200, "1158201444"));
+    assert_eq!(answer.header("x-content-type-options"), "nosniff");
+    asked("another", "1158201444").await.problem(403);
+    asked("the%20word", "%3Cscript%3E").await.problem(403);
+    world.get("/webhooks/meta").await.problem(403);
+    let unready = World::with(Setup {
+        shared_secret: None,
+        ..Setup::default()
+    })
+    .await;
+    let detail = unready.get("/webhooks/meta?hub.mode=subscribe").await;
+    assert!(detail.problem(503).contains("meta.verify_token"));
+    let detail = tell(&unready, &leads(&["1033"]), "x").await;
+    assert!(detail.problem(503).contains("meta.app_secret"));
+}
+
+#[tokio::test]
+async fn a_lead_that_meta_signed_is_kept_for_its_pages_tenant() {
+    let world = World::new().await;
+    let body = leads(&["1033"]);
+    for _ in 0..2 {
+        let answer = tell(&world, &body, APP_SECRET).await;
+        assert_eq!(answer.status, 200, "{}", answer.text);
+    }
+    let kept = world.inbox("gym").await;
+    assert_eq!(kept.len(), 1, "the second was a repeat");
+    assert_eq!(kept[0].body, body.as_bytes());
+    assert_eq!(kept[0].source, "meta.webhook");
+    assert_eq!(world.nudges(), ["gym", "gym"]);
+
+    // Several pages in one delivery: to each its own, and what is nobody's is let go.
+    let answer = tell(&world, &leads(&["1034", "999", "1033"]), APP_SECRET).await;
+    assert_eq!(answer.status, 200);
+    for (of, lead, page) in [("club", "440", "1034"), ("gym", "442", "1033")] {
+        let kept = world.inbox(of).await;
+        assert_eq!(kept.len(), 1, "{of}");
+        let text = String::from_utf8(kept[0].body.clone()).unwrap();
+        assert!(
+            text.contains(lead) && text.contains(page) && !text.contains("999"),
+            "{text}"
+        );
+    }
+    assert_eq!(tell(&world, &leads(&["999"]), APP_SECRET).await.status, 200);
+    assert_eq!(
+        tell(&world, r#"{"object":"user","entry":[]}"#, APP_SECRET)
+            .await
+            .status,
+        200
+    );
+    assert_eq!(world.nudges().len(), 4);
+}
+
+#[tokio::test]
+async fn a_lead_that_somebody_else_signed_is_refused() {
+    let world = World::new().await;
+    let body = leads(&["1033"]);
+    tell(&world, &body, "another secret").await.problem(401);
+    let unsigned = world
+        .request(Method::POST, "/webhooks/meta")
+        .body(body.clone());
+    world.send(unsigned).await.problem(401);
+    assert_eq!(world.waiting("gym").await, 0);
+    // A tenant with an app of its own is spoken for by that app, and by no other.
+    assert_eq!(
+        tell(&world, &leads(&["1035"]), APP_SECRET).await.status,
+        200
+    );
+    assert_eq!(world.waiting("spa").await, 0);
+    let both = leads(&["1033", "1035"]);
+    assert_eq!(tell(&world, &both, OWN_APP_SECRET).await.status, 200);
+    assert_eq!(
+        (world.waiting("spa").await, world.waiting("gym").await),
+        (1, 0)
+    );
 }
 
 // ---- clicks ----
@@ -672,7 +801,7 @@ async fn a_visit_is_kept_with_hashes_only() {
     assert_eq!(visit.ad.ad.as_ref().map(|id| id.as_str()), Some("120001"));
     assert_eq!(visit.ad.utm_source.as_deref(), Some("fb"));
     assert!(visit.has_consent);
-    let hasher = KeyedHasher::new(HASH_KEY.to_owned().into());
+    let hasher = KeyedHasher::new(HASH_KEY.as_bytes());
     assert_eq!(visit.ip, Some(hasher.hash("ip", "203.0.113.7")));
     assert_eq!(
         visit.user_agent,
@@ -795,9 +924,156 @@ async fn only_the_tenants_pages_may_report() {
         .problem(403);
 }
 
+/// The counter of reports, as the metrics show it; other tests of the process count too.
+async fn counted(world: &World, outcome: &str) -> u64 {
+    let wanted = format!("roasd_clicks_total{{tenant=\"gym\",outcome=\"{outcome}\"}} ");
+    let metrics = world.get("/metrics").await.text;
+    let line = metrics.lines().find_map(|line| line.strip_prefix(&wanted));
+    line.map_or(0, |count| count.parse().unwrap())
+}
+
+#[tokio::test]
+async fn the_script_is_small_and_kept_by_browsers() {
+    let world = World::new().await;
+    let answer = world.get("/t/gym.js").await;
+    assert_eq!(answer.status, 200);
+    assert!(answer.text.len() < 3 * 1024, "{} bytes", answer.text.len());
+    assert_eq!(
+        answer.header("content-type"),
+        "text/javascript; charset=utf-8"
+    );
+    assert_eq!(
+        answer.header("cross-origin-resource-policy"),
+        "cross-origin"
+    );
+    assert!(answer.header("cache-control").contains("max-age=86400"));
+    assert!(
+        answer.text.contains(r#""js":"/t/gym.js""#),
+        "{}",
+        answer.text
+    );
+    let tag = answer.header("etag").to_owned();
+    let asked = |tag: &str| {
+        world
+            .request(Method::GET, "/t/gym.js")
+            .header("if-none-match", tag)
+    };
+    for known in [
+        tag.clone(),
+        format!("W/{tag}"),
+        format!("\"x\", {tag}"),
+        "*".to_owned(),
+    ] {
+        let answer = world.send(asked(&known)).await;
+        assert_eq!((answer.status, answer.text.as_str()), (304, ""), "{known}");
+        assert_eq!(answer.header("etag"), tag);
+    }
+    assert_eq!(world.send(asked("\"old\"")).await.status, 200);
+    // A change of the configuration is a change of the script.
+    let mut settings = HttpSettings::clone(&world.settings.load());
+    settings
+        .tenants
+        .get_mut(&tenant("gym"))
+        .unwrap()
+        .form_fields
+        .click_id = "other".to_owned();
+    world.settings.store(Arc::new(settings));
+    let answer = world.send(asked(&tag)).await;
+    assert_eq!(answer.status, 200);
+    assert!(
+        answer.text.contains(r#"["roasd_click_id","other"]"#),
+        "{}",
+        answer.text
+    );
+    assert!(answer.text.len() < 3 * 1024);
+    let head = world.send(world.request(Method::HEAD, "/t/gym.js")).await;
+    assert_eq!((head.status, head.text.as_str()), (200, ""));
+}
+
+#[tokio::test]
+async fn a_browser_that_says_no_for_all_sites_is_believed() {
+    let world = World::new().await;
+    let request = world
+        .click(&report("visit-0001", Some(true)))
+        .header("sec-gpc", "1");
+    assert_eq!(world.send(request).await.status, 202);
+    let visit = world.visit("visit-0001").await.unwrap();
+    assert!(!visit.has_consent && visit.ip.is_none() && visit.fingerprint.is_none());
+}
+
+#[tokio::test]
+async fn an_answer_that_comes_later_is_taken_over() {
+    let world = World::new().await;
+    let mut said = report("visit-0001", None);
+    world.send(world.click(&said)).await;
+    assert!(world.visit("visit-0001").await.unwrap().ip.is_none());
+    for (answer, is_kept) in [(true, true), (false, false), (true, true)] {
+        said["consent"] = json!(answer);
+        world.send(world.click(&said)).await;
+        let visit = world.visit("visit-0001").await.unwrap();
+        assert_eq!(visit.has_consent, is_kept);
+        assert_eq!(visit.fingerprint.is_some(), is_kept);
+        assert_eq!(visit.ad.ad.as_ref().map(|id| id.as_str()), Some("120001"));
+    }
+    // A repeat that says nothing is no answer.
+    said["consent"] = Value::Null;
+    world.send(world.click(&said)).await;
+    assert!(world.visit("visit-0001").await.unwrap().has_consent);
+}
+
+#[tokio::test]
+async fn the_pixels_cookie_is_read_with_consent_only() {
+    let world = World::new().await;
+    for (id, consent, expected) in [
+        ("visit-0001", Some(true), Some("FromCookie")),
+        ("visit-0002", None, None),
+    ] {
+        let said = json!({"visit_id": id, "url": "", "consent": consent,
+            "fbc": "fb.1.1789000000000.FromCookie"});
+        world.send(world.click(&said)).await;
+        let visit = world.visit(id).await.unwrap();
+        assert_eq!(visit.ad.fbclid.as_deref(), expected);
+    }
+    let mut said = report("visit-0003", Some(true));
+    said["fbc"] = json!("fb.1.1789000000000.FromCookie");
+    world.send(world.click(&said)).await;
+    let visit = world.visit("visit-0003").await.unwrap();
+    assert_eq!(visit.ad.fbclid.as_deref(), Some("AbC"), "the link's own");
+}
+
+#[tokio::test]
+async fn the_limits_are_those_of_the_configuration_in_force() {
+    let world = World::new().await;
+    let mut settings = HttpSettings::clone(&world.settings.load());
+    settings.clicks = ClickLimits {
+        per_address_per_minute: 1_000,
+        per_tenant_per_second: 2,
+    };
+    world.settings.store(Arc::new(settings));
+    let before = counted(&world, "tenant_too_fast").await;
+    let mut refused = 0;
+    for n in 0..6 {
+        let request = world
+            .request(Method::POST, "/t/gym/click")
+            .header("origin", SHOP)
+            .header("x-forwarded-for", format!("203.0.113.{n}"))
+            .body(json!({"url": SHOP}).to_string());
+        let answer = world.send(request).await;
+        assert_eq!(answer.header("access-control-allow-origin"), SHOP);
+        if answer.status != 202 {
+            answer.problem(429);
+            assert_eq!(answer.header("retry-after"), "1");
+            refused += 1;
+        }
+    }
+    assert_eq!(refused, 2);
+    assert_eq!(counted(&world, "tenant_too_fast").await, before + 2);
+}
+
 #[tokio::test]
 async fn bots_are_thanked_and_forgotten() {
     let world = World::new().await;
+    let before = counted(&world, "bot").await;
     for (n, agent) in ["Googlebot/2.1", "facebookexternalhit/1.1", "curl/8"]
         .iter()
         .enumerate()
@@ -810,6 +1086,7 @@ async fn bots_are_thanked_and_forgotten() {
         assert_eq!(world.send(request).await.status, 202);
         assert_eq!(world.visit(&id).await, None, "{agent}");
     }
+    assert_eq!(counted(&world, "bot").await, before + 3);
 }
 
 #[tokio::test]

@@ -113,6 +113,7 @@ const RULES: &[Rule] = &[
             // Whose a delivery is, and what makes two of them one.
             "vendors::hubspot::events",
             "vendors::hubspot::signature",
+            "vendors::meta::events",
             "vendors::meta::signature",
         ],
         never: &["store::sqlite", "store::postgres"],

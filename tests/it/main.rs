@@ -5,6 +5,7 @@
 
 mod advise;
 mod attribution_truth;
+mod browser;
 mod check_online;
 mod cli_store;
 mod config;
@@ -15,6 +16,7 @@ mod housekeeper;
 mod http_api;
 mod insight_journey;
 mod layers;
+mod lead_journey;
 mod move_store;
 mod nodes;
 mod run_service;

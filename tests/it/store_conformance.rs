@@ -10,6 +10,7 @@ mod files;
 mod inbox;
 mod insights;
 mod isolation;
+mod leads;
 mod nodes;
 mod outages;
 mod rest;
@@ -242,11 +243,21 @@ suite! {
         many_appends_at_once_are_all_kept;
     visits:
         a_visit_is_kept_once,
+        an_answer_changes_the_consent_and_nothing_else,
         a_click_id_is_case_sensitive,
         visits_are_found_by_each_key,
         hashes_need_consent,
         frequency_counts_consent_alone,
         clicks_name_an_ad;
+    leads:
+        a_lead_is_asked_for_once,
+        a_lead_that_is_put_off_comes_back_or_not,
+        leads_are_found_by_each_key,
+        a_lead_unsettles_the_deals_of_its_person,
+        an_erasure_takes_the_person_and_leaves_the_money,
+        who_was_erased_does_not_come_back,
+        a_person_is_found_by_address,
+        personal_deliveries_lose_their_bytes;
     crm:
         asking_twice_is_asking_once,
         a_request_after_the_read_stays,

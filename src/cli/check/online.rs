@@ -110,7 +110,7 @@ pub async fn run(
             config,
             tenant,
             stages: &of_tenant.settings.stages,
-            vendors: daemon::vendors(of_tenant, &gate, &clock, &http)?,
+            vendors: daemon::vendors(of_tenant, &gate, &clock, &http, None)?,
             gate: &gate,
             clock: &clock,
         };

@@ -17,6 +17,21 @@ pub(in crate::sandbox) struct Contact {
     pub properties: BTreeMap<&'static str, String>,
 }
 
+/// A lead of a lead form at Meta.
+#[derive(Debug, Clone, PartialEq)]
+pub(in crate::sandbox) struct FormLead {
+    pub id: u64,
+    pub created: Timestamp,
+    /// The ad, among the market's ads.
+    pub ad: usize,
+    pub email: String,
+}
+
+/// The first contact of a deal.
+const fn contact_of(deal: u64) -> u64 {
+    60_000_000_000 + (deal - 20_000_000_000) * 2
+}
+
 /// A sale in the CRM, with its future.
 #[derive(Debug, Clone, PartialEq)]
 pub(in crate::sandbox) struct Deal {
@@ -191,7 +206,27 @@ impl Market {
             Some((ad, clicked)),
             click,
         );
+        if trail.is_form {
+            self.form_lead(id, ad, clicked);
+        }
         value
+    }
+
+    /// The form at Meta that the deal `id` began with, filled in a moment after the click.
+    fn form_lead(&mut self, id: u64, ad: usize, clicked: Timestamp) {
+        let contact = contact_of(id);
+        let known = self.contacts.get(&contact);
+        let email = known.and_then(|contact| contact.properties.get("email"));
+        let lead = FormLead {
+            id: 900_000_000_000_000 + id,
+            created: time::add(clicked, time::seconds(40)),
+            ad,
+            // As people type on a phone.
+            email: email.cloned().unwrap_or_default().to_uppercase(),
+        };
+        self.pending
+            .insert((lead.created, id, 5), Event::Lead(lead.id));
+        self.leads.insert(lead.id, lead);
     }
 
     /// Visitors and deals that no ad had a part in.
@@ -232,7 +267,7 @@ impl Market {
     ) {
         let first = draw.named("first").pick(FIRST).copied().unwrap_or("Ana");
         let last = draw.named("last").pick(LAST).copied().unwrap_or("Adams");
-        let contact = 60_000_000_000 + (id - 20_000_000_000) * 2;
+        let contact = contact_of(id);
         properties.insert("firstname", first.to_owned());
         properties.insert("lastname", last.to_owned());
         let email = format!(

@@ -22,7 +22,7 @@ mod truth;
 mod visitor;
 
 pub(super) use account::{Activity, AdNode, Applied, Field, Level, Node, Refusal, Write};
-pub(super) use journey::{Contact, CrmEvent, CrmKind, Deal, decimal};
+pub(super) use journey::{Contact, CrmEvent, CrmKind, Deal, FormLead, decimal};
 pub(super) use visitor::Visit;
 
 const TICKS_PER_HOUR: i64 = 6;
@@ -52,6 +52,8 @@ pub(super) enum Event {
     Visit(Visit),
     /// A deal changed in the CRM.
     Crm(CrmEvent),
+    /// Somebody filled in a lead form; the lead of this id.
+    Lead(u64),
 }
 
 /// What one ad carries besides its node.
@@ -104,6 +106,8 @@ pub(super) struct Market {
     pub(super) activities: Vec<Activity>,
     pub(super) deals: BTreeMap<u64, Deal>,
     pub(super) contacts: BTreeMap<u64, Contact>,
+    /// Leads of lead forms, by their id.
+    pub(super) leads: BTreeMap<u64, FormLead>,
     index: HashMap<String, usize>,
     draw: Draw,
     auction: Auction,
@@ -116,6 +120,7 @@ pub(super) struct Market {
     /// Who clicked lately and did nothing, and when.
     warm: VecDeque<(Timestamp, Draw)>,
     sample: f64,
+    lead_forms: f64,
     /// The time up to which the market has been moved.
     moved_to: Timestamp,
 }
@@ -131,12 +136,24 @@ pub(super) struct MarketPlan {
     pub start: Timestamp,
     pub history: SignedDuration,
     pub visit_sample: f64,
+    /// Share of leads by a lead form at Meta.
+    pub lead_forms: f64,
     pub backlog_deals: u32,
     pub backlog_in_one_instant: bool,
     pub crowded_deal_contacts: u32,
 }
 
 impl Market {
+    /// The ids of an ad, its ad set and its campaign.
+    pub(super) fn path_of(&self, ad: usize) -> [String; 3] {
+        let mut node = self.ads.get(ad).map(|ad| ad.node);
+        std::array::from_fn(|_| {
+            let here = node.and_then(|at| self.nodes.get(at));
+            node = here.and_then(|here| here.parent);
+            here.map_or_else(String::new, |here| here.id.clone())
+        })
+    }
+
     /// The market as it is born.
     pub(super) fn new(plan: &MarketPlan) -> Self {
         let hour = 3_600_000_000;
@@ -164,6 +181,8 @@ impl Market {
             scheduled: Vec::new(),
             warm: VecDeque::new(),
             sample: plan.visit_sample,
+            lead_forms: plan.lead_forms,
+            leads: BTreeMap::new(),
             moved_to: born,
         };
         market.build(plan);

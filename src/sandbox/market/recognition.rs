@@ -95,7 +95,7 @@ fn month(business: Business, seed: u64) -> (Credits, BTreeMap<Method, f64>) {
     let log = Log(events
         .filter_map(|(_, event)| match event {
             Event::Visit(visit) => Some(seen(&visit)),
-            Event::Crm(_) => None,
+            Event::Crm(_) | Event::Lead(_) => None,
         })
         .collect());
     let by_id: BTreeMap<&str, &Seen> = log.0.iter().map(|v| (v.id.as_str(), v)).collect();

@@ -8,6 +8,7 @@ pub(super) fn plan(business: Business, seed: u64) -> MarketPlan {
         account: "10000000001".to_owned(),
         start: time::from_seconds(1_791_158_400),
         history: SignedDuration::ZERO,
+        lead_forms: 0.0,
         visit_sample: crate::sandbox::VISIT_SAMPLE,
         backlog_deals: 0,
         backlog_in_one_instant: false,

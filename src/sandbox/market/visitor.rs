@@ -26,6 +26,8 @@ pub(super) struct Trail {
     pub visits: Vec<Visit>,
     pub created: Timestamp,
     pub properties: BTreeMap<&'static str, String>,
+    /// Whether it was a lead form at Meta, and no page.
+    pub is_form: bool,
 }
 
 /// How long someone who clicked and did nothing may still click another ad and be won by that one.
@@ -264,6 +266,15 @@ impl Market {
             };
             time::add(clicked, time::millis((hours * 3_600_000.0) as i64))
         };
+        if click.named("at meta").chance(self.lead_forms) {
+            // The CRM gets what was typed, minutes later, from whatever carries it over.
+            return Trail {
+                visits: Vec::new(),
+                created: soon(clicked),
+                properties: BTreeMap::from([("hs_analytics_source", "PAID_SOCIAL".to_owned())]),
+                is_form: true,
+            };
+        }
         let memory = Memory::draw(click.named("memory"));
         let mut properties = BTreeMap::new();
         properties.insert("hs_analytics_source", "PAID_SOCIAL".to_owned());
@@ -323,6 +334,7 @@ impl Market {
             visits,
             created,
             properties,
+            is_form: false,
         }
     }
 

@@ -11,6 +11,7 @@ use super::world::{State, Tenant, World};
 
 mod errors;
 mod insights;
+mod leads;
 pub(super) mod limits;
 mod objects;
 mod writes;
@@ -267,7 +268,12 @@ fn debug_token(world: &World, call: &Call, now: Timestamp) -> Result<Value, Erro
             "error": {"code": 190, "message": "Malformed access token"}}}));
     };
     let (state, _) = world.at_now(tenant);
-    let all = ["ads_management", "ads_read", "business_management"];
+    let all = [
+        "ads_management",
+        "ads_read",
+        "business_management",
+        "leads_retrieval",
+    ];
     let (is_valid, scopes): (bool, Vec<String>) = match &state.meta_token {
         TokenState::Valid => (true, all.iter().map(|s| (*s).to_owned()).collect()),
         TokenState::Scopes(scopes) => (true, scopes.clone()),
@@ -313,6 +319,10 @@ fn dispatch(context: &mut Context<'_>, first: &str, rest: &[&str]) -> Result<Val
                 }
                 _ => Err(unsupported(method, context.call)),
             }
+        }
+        ("GET", id, []) if leads::is_known(context, id) => {
+            context.need(&["leads_retrieval"])?;
+            leads::read(context, id)
         }
         ("GET", id, rest) => {
             context.need(&["ads_read", "ads_management"])?;

@@ -12,6 +12,8 @@ pub const COPIED: &[&str] = &[
     "api_tokens",
     "inbox",
     "click_tracking",
+    "meta_leads",
+    "erasures",
     "deal_requests",
     "crm_deals",
     "crm_deal_contacts",

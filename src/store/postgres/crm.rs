@@ -15,7 +15,7 @@ use crate::store::StoreError;
 use crate::store::crm::{CreditedDeal, CrmStore, UnsettledDeal};
 use crate::store::sql::crm::{
     as_kept, contact_read_at, credited, differs, facts_as_kept, read_at as kept_at, read_bare,
-    read_contact, read_stage, read_unsettled,
+    read_contact, read_stage, read_unsettled, without_erased,
 };
 use crate::store::sql::last_of_each;
 use crate::store::sql::values::{clean, clean_opt, id, micros, micros_opt};
@@ -35,7 +35,7 @@ macro_rules! columns {
 macro_rules! contact_columns {
     () => {
         "id, roasd_click_id, facebook_click_id, meta_lead_id, ad_id, ad_set_id, campaign_id,
-         first_url, created_at, updated_at, read_at"
+         first_url, created_at, updated_at, read_at, email_hash, phone_hash"
     };
 }
 
@@ -239,7 +239,7 @@ impl<'d> Recording<'d> {
                      $7::text[], $8::text[], $9::bigint[], $10::bigint[], $11::bigint[],
                      $12::bigint[])
                  on conflict (tenant, id) do update set
-                     name = excluded.name, pipeline_id = excluded.pipeline_id,
+                     name = case crm_deals.name when '' then '' else excluded.name end, pipeline_id = excluded.pipeline_id,
                      stage_id = excluded.stage_id, amount_decimal = excluded.amount_decimal,
                      amount_currency = excluded.amount_currency,
                      created_at = excluded.created_at, updated_at = excluded.updated_at,
@@ -296,6 +296,15 @@ impl<'d> Recording<'d> {
     }
 }
 
+/// Contacts that were erased on request: they are not brought back by a later read.
+async fn erased(tx: &mut Tx, tenant: &TenantId) -> Result<BTreeSet<ContactId>, StoreError> {
+    let select = sqlx::query_as("select contact_id from erasures where tenant = $1");
+    let ids: Vec<(String,)> = tx.list(select.bind(tenant.as_str())).await?;
+    ids.iter()
+        .map(|(contact,)| id("erasures", contact))
+        .collect()
+}
+
 /// Writes the last state of each contact.
 async fn write_contacts(
     tx: &mut Tx,
@@ -309,16 +318,19 @@ async fn write_contacts(
     tx.run(
         sqlx::query(
             "insert into crm_contacts (tenant, read_at, id, roasd_click_id, facebook_click_id,
-                 meta_lead_id, ad_id, ad_set_id, campaign_id, first_url, created_at, updated_at)
+                 meta_lead_id, ad_id, ad_set_id, campaign_id, first_url, created_at, updated_at,
+                 email_hash, phone_hash)
              select $1, $2, * from unnest($3::text[], $4::text[], $5::text[], $6::text[],
-                 $7::text[], $8::text[], $9::text[], $10::text[], $11::bigint[], $12::bigint[])
+                 $7::text[], $8::text[], $9::text[], $10::text[], $11::bigint[], $12::bigint[],
+                 $13::text[], $14::text[])
              on conflict (tenant, id) do update set
                  roasd_click_id = excluded.roasd_click_id,
                  facebook_click_id = excluded.facebook_click_id,
                  meta_lead_id = excluded.meta_lead_id, ad_id = excluded.ad_id,
                  ad_set_id = excluded.ad_set_id, campaign_id = excluded.campaign_id,
                  first_url = excluded.first_url, created_at = excluded.created_at,
-                 updated_at = excluded.updated_at, read_at = excluded.read_at",
+                 updated_at = excluded.updated_at, read_at = excluded.read_at,
+                 email_hash = excluded.email_hash, phone_hash = excluded.phone_hash",
         )
         .bind(tenant.as_str())
         .bind(micros(read_at))
@@ -333,7 +345,13 @@ async fn write_contacts(
         .bind(column(contacts, |contact| {
             micros_opt(contact.facts.created_at)
         }))
-        .bind(column(contacts, |contact| micros(contact.updated_at))),
+        .bind(column(contacts, |contact| micros(contact.updated_at)))
+        .bind(column(contacts, |contact| {
+            contact.facts.email.as_ref().map(|hash| hash.0.as_str())
+        }))
+        .bind(column(contacts, |contact| {
+            contact.facts.phone.as_ref().map(|hash| hash.0.as_str())
+        })),
     )
     .await?;
     Ok(())
@@ -394,6 +412,8 @@ impl CrmStore for PostgresStore {
     ) -> Result<u64, StoreError> {
         let doing = "recording deals";
         let mut tx = self.write_in(Section::Crm, tenant, doing).await?;
+        let erased = erased(&mut tx, tenant).await?;
+        let deals = &without_erased(deals, &erased)[..];
         let mut recording = Recording::begin(&mut tx, tenant, deals).await?;
         let mut different = 0;
         for deal in deals {
@@ -433,6 +453,13 @@ impl CrmStore for PostgresStore {
     ) -> Result<(), StoreError> {
         let doing = "recording contacts";
         let mut tx = self.write_in(Section::Crm, tenant, doing).await?;
+        let erased = erased(&mut tx, tenant).await?;
+        let contacts: Vec<Contact> = contacts
+            .iter()
+            .filter(|contact| !erased.contains(&contact.id))
+            .cloned()
+            .collect();
+        let contacts = contacts.as_slice();
         let rows = tx
             .rows(
                 sqlx::query(concat!(
@@ -484,6 +511,24 @@ impl CrmStore for PostgresStore {
             .await?;
         }
         tx.commit().await
+    }
+
+    async fn deals_of(
+        &self,
+        tenant: &TenantId,
+        contacts: &[ContactId],
+    ) -> Result<Vec<DealId>, StoreError> {
+        let select = sqlx::query_as(
+            "select distinct deal_id from crm_deal_contacts
+             where tenant = $1 and contact_id = any ($2) order by deal_id",
+        )
+        .bind(tenant.as_str())
+        .bind(column(contacts, |contact| contact.as_str()));
+        let deals: Vec<(String,)> = self.list("reading the deals of contacts", select).await?;
+        deals
+            .iter()
+            .map(|(deal,)| id("crm_deal_contacts", deal))
+            .collect()
     }
 
     async fn contacts(

@@ -239,13 +239,14 @@ impl Work for Settling {
         let query = sqlx::query(concat!(
             "with asked as (
                  select * from unnest($1::bigint[], $2::text[], $3::bigint[], $4::text[],
-                     $5::bigint[], $6::bigint[], $7::bigint[])
-                     as asked (n, node_id, fence, tenant, id, attempt, now)),
+                     $5::bigint[], $6::bigint[], $7::bigint[], $13::bigint[])
+                     as asked (n, node_id, fence, tenant, id, attempt, now, is_personal)),
              ",
             admitted!(),
             ",
              settled as (
-                 update inbox set status = 'settled', settled_at = a.now, lease_until = null
+                 update inbox set status = 'settled', settled_at = a.now, lease_until = null,
+                     body = case a.is_personal when 1 then ''::bytea else inbox.body end
                  from admitted as a
                  where inbox.tenant = a.tenant and inbox.id = a.id and inbox.attempt = a.attempt
                    and inbox.status = 'claimed'
@@ -279,7 +280,8 @@ impl Work for Settling {
         .bind(column(&wanted, |(_, deal)| *deal))
         .bind(column(&poison, |(n, _)| *n))
         .bind(column(&poison, |(_, (body, _))| body.as_slice()))
-        .bind(column(&poison, |(_, (_, reason))| clean(reason)));
+        .bind(column(&poison, |(_, (_, reason))| clean(reason)))
+        .bind(column(batch, |r| i64::from(r.asked.outcome.is_personal)));
         let rows = self.0.rows(kept, Self::DOING, query).await?;
         let is_settled = flags(&rows)?;
         Ok((0..)

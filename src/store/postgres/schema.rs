@@ -30,6 +30,11 @@ const SCRIPTS: &[Script] = &[
         "released_leases",
         include_str!("../../../migrations/postgres/0003_released_leases.sql"),
     ),
+    (
+        5,
+        "leads",
+        include_str!("../../../migrations/postgres/0005_leads.sql"),
+    ),
 ];
 
 /// Migrates the database if need be. All migrations are one transaction, under a lock: a process

@@ -13,7 +13,7 @@ use crate::store::StoreError;
 use crate::store::sql::lane::{Request, Work};
 use crate::store::sql::nodes::check_own;
 use crate::store::sql::values::{clean, clean_opt, micros, uncount};
-use crate::store::sql::visits::{Keep, hash, read};
+use crate::store::sql::visits::{Keep, SET_CONSENT, hash, read};
 use crate::store::visits::{VisitKey, VisitStore};
 
 /// The columns of a visit. A `*` would break prepared statements when a later release adds one.
@@ -147,6 +147,22 @@ impl VisitStore for PostgresStore {
             visit: visit.clone(),
         };
         self.lanes.visits.ask(keep, self.fence.clone()).await
+    }
+
+    async fn set_consent(&self, tenant: &TenantId, visit: &Visit) -> Result<bool, StoreError> {
+        let mut tx = self
+            .write_for(tenant, "keeping a visitor's consent")
+            .await?;
+        let query = sqlx::query(SET_CONSENT)
+            .bind(tenant.as_str())
+            .bind(visit.id.as_str())
+            .bind(i64::from(visit.has_consent))
+            .bind(hash(visit, &visit.fingerprint))
+            .bind(hash(visit, &visit.ip))
+            .bind(hash(visit, &visit.user_agent));
+        let done = tx.run(query).await?;
+        tx.commit().await?;
+        Ok(done == 1)
     }
 
     async fn visit(&self, tenant: &TenantId, id: &VisitId) -> Result<Option<Visit>, StoreError> {

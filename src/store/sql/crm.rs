@@ -1,13 +1,14 @@
 //! Rows of deals, contacts and pipeline stages, and what tells one state of a deal from another.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::cells::{Cells, Columns};
 use super::values::{attribution, clean, clean_opt, corrupt};
 use crate::domain::deal::{Contact, ContactFacts, CrmAmount, Deal, PipelineStage};
-use crate::domain::ids::DealId;
+use crate::domain::ids::{ContactId, DealId};
 use crate::domain::time::{Timestamp, from_micros, to_micros};
+use crate::domain::visit::KeyedHash;
 use crate::store::StoreError;
 use crate::store::crm::{CreditedDeal, UnsettledDeal};
 
@@ -93,7 +94,12 @@ pub(in crate::store) fn differs(mut known: Deal, found: &Deal) -> bool {
     known.updated_at = found.updated_at;
     known.history.clone_from(&found.history);
     known.contacts.clone_from(&found.contacts);
-    known != as_kept(found)
+    let mut found = as_kept(found);
+    if known.name.is_empty() {
+        // A name that was erased with its person does not come back.
+        found.name.clear();
+    }
+    known != found
 }
 
 /// What a contact tells just as it will be read back.
@@ -107,8 +113,28 @@ pub(in crate::store) fn facts_as_kept(facts: &ContactFacts) -> ContactFacts {
         ad_set_id: clean(&facts.ad_set_id),
         campaign_id: clean(&facts.campaign_id),
         first_url: clean(&facts.first_url),
+        email: facts.email.clone(),
+        phone: facts.phone.clone(),
         created_at: facts.created_at.map(|at| from_micros(to_micros(at))),
     }
+}
+
+/// Deals without those who were erased: neither a link to the contact nor the deal's name, which is
+/// most often the person's.
+pub(in crate::store) fn without_erased<'d>(
+    deals: &'d [Deal],
+    erased: &BTreeSet<ContactId>,
+) -> Cow<'d, [Deal]> {
+    let has_erased = |deal: &Deal| deal.contacts.iter().any(|id| erased.contains(id));
+    if !deals.iter().any(has_erased) {
+        return Cow::Borrowed(deals);
+    }
+    let mut deals = deals.to_vec();
+    for deal in deals.iter_mut().filter(|deal| has_erased(deal)) {
+        deal.contacts.retain(|id| !erased.contains(id));
+        deal.name.clear();
+    }
+    Cow::Owned(deals)
 }
 
 /// Reads a contact.
@@ -124,6 +150,8 @@ pub(in crate::store) fn read_contact(row: &impl Cells) -> Result<Contact, StoreE
             ad_set_id: row.get("ad_set_id")?,
             campaign_id: row.get("campaign_id")?,
             first_url: row.get("first_url")?,
+            email: row.get::<Option<String>>("email_hash")?.map(KeyedHash),
+            phone: row.get::<Option<String>>("phone_hash")?.map(KeyedHash),
             created_at: row.at_opt("created_at")?,
         },
         updated_at: row.at("updated_at")?,

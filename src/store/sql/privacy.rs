@@ -12,6 +12,11 @@ pub(in crate::store) const fn forgets(what: Forgettable) -> &'static str {
                  select id from click_tracking where tenant = $1 and at < $2
                  order by at limit $3)"
         }
+        Forgettable::Leads => {
+            "delete from meta_leads where tenant = $1 and id in (
+                 select id from meta_leads where tenant = $1 and told_at < $2
+                 order by told_at limit $3)"
+        }
         Forgettable::Attempts => {
             "delete from attribution_performance_log where id in (
                  select id from attribution_performance_log where tenant = $1 and at < $2
@@ -57,6 +62,7 @@ pub(in crate::store) fn bound(what: Forgettable, before: Timestamp) -> Bound {
     match what {
         Forgettable::HourlyInsights => Bound::Day(time::day_of(before, &TimeZone::UTC).to_string()),
         Forgettable::Visits
+        | Forgettable::Leads
         | Forgettable::Attempts
         | Forgettable::Deliveries
         | Forgettable::Inputs

@@ -7,6 +7,11 @@ use crate::store::StoreError;
 
 const TABLE: &str = "click_tracking";
 
+/// Takes over a visitor's consent.
+pub(in crate::store) const SET_CONSENT: &str = "update click_tracking
+     set has_consent = $3, fingerprint = $4, ip = $5, user_agent = $6
+     where tenant = $1 and id = $2";
+
 /// A visit to keep.
 #[derive(Debug)]
 pub(in crate::store) struct Keep {

@@ -15,7 +15,7 @@ use crate::store::StoreError;
 use crate::store::crm::{CreditedDeal, CrmStore, UnsettledDeal};
 use crate::store::sql::crm::{
     contact_read_at, credited, differs, facts_as_kept, read_at as kept_at, read_bare, read_contact,
-    read_stage, read_unsettled,
+    read_stage, read_unsettled, without_erased,
 };
 use crate::store::sql::values::{clean, clean_opt, id, micros, micros_opt};
 
@@ -43,6 +43,19 @@ pub(super) async fn request(
         .map_err(fault("asking for deals"))?;
     }
     Ok(())
+}
+
+/// Contacts that were erased on request: they are not brought back by a later read.
+async fn erased(
+    conn: &mut SqliteConnection,
+    tenant: &TenantId,
+) -> Result<BTreeSet<ContactId>, StoreError> {
+    let ids: Vec<String> = sqlx::query_scalar("select contact_id from erasures where tenant = $1")
+        .bind(tenant.as_str())
+        .fetch_all(conn)
+        .await
+        .map_err(fault("reading who was erased"))?;
+    ids.iter().map(|contact| id("erasures", contact)).collect()
 }
 
 /// Fills in the histories and contacts of deals read in the same transaction.
@@ -172,7 +185,7 @@ async fn record(
              settled_revision)
          values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 1, 0)
          on conflict (tenant, id) do update set
-             name = excluded.name, pipeline_id = excluded.pipeline_id,
+             name = case crm_deals.name when '' then '' else excluded.name end, pipeline_id = excluded.pipeline_id,
              stage_id = excluded.stage_id, amount_decimal = excluded.amount_decimal,
              amount_currency = excluded.amount_currency, created_at = excluded.created_at,
              updated_at = excluded.updated_at, is_archived = excluded.is_archived,
@@ -264,15 +277,17 @@ async fn record_contact(
     let facts = &contact.facts;
     sqlx::query(
         "insert into crm_contacts (tenant, id, roasd_click_id, facebook_click_id, meta_lead_id,
-             ad_id, ad_set_id, campaign_id, first_url, created_at, updated_at, read_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+             ad_id, ad_set_id, campaign_id, first_url, created_at, updated_at, read_at, email_hash,
+             phone_hash)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
          on conflict (tenant, id) do update set
              roasd_click_id = excluded.roasd_click_id,
              facebook_click_id = excluded.facebook_click_id,
              meta_lead_id = excluded.meta_lead_id, ad_id = excluded.ad_id,
              ad_set_id = excluded.ad_set_id, campaign_id = excluded.campaign_id,
              first_url = excluded.first_url, created_at = excluded.created_at,
-             updated_at = excluded.updated_at, read_at = excluded.read_at",
+             updated_at = excluded.updated_at, read_at = excluded.read_at,
+             email_hash = excluded.email_hash, phone_hash = excluded.phone_hash",
     )
     .bind(tenant.as_str())
     .bind(contact.id.as_str())
@@ -286,6 +301,8 @@ async fn record_contact(
     .bind(micros_opt(facts.created_at))
     .bind(micros(contact.updated_at))
     .bind(micros(read_at))
+    .bind(facts.email.as_ref().map(|hash| hash.0.as_str()))
+    .bind(facts.phone.as_ref().map(|hash| hash.0.as_str()))
     .execute(conn)
     .await
     .map_err(fault(doing))?;
@@ -333,7 +350,8 @@ impl CrmStore for SqliteStore {
         let doing = "recording deals";
         let mut tx = self.write_for(tenant, doing).await?;
         let mut different = 0;
-        for deal in deals {
+        let erased = erased(&mut tx, tenant).await?;
+        for deal in without_erased(deals, &erased).iter() {
             different += u64::from(record(&mut tx, tenant, deal, read_at).await?);
         }
         for deal in missing {
@@ -374,7 +392,11 @@ impl CrmStore for SqliteStore {
     ) -> Result<(), StoreError> {
         let doing = "recording contacts";
         let mut tx = self.write_for(tenant, doing).await?;
-        for contact in contacts {
+        let erased = erased(&mut tx, tenant).await?;
+        for contact in contacts
+            .iter()
+            .filter(|contact| !erased.contains(&contact.id))
+        {
             if !record_contact(&mut tx, tenant, contact, read_at).await? {
                 continue;
             }
@@ -390,6 +412,28 @@ impl CrmStore for SqliteStore {
             .map_err(fault(doing))?;
         }
         tx.commit().await.map_err(fault(doing))
+    }
+
+    async fn deals_of(
+        &self,
+        tenant: &TenantId,
+        contacts: &[ContactId],
+    ) -> Result<Vec<DealId>, StoreError> {
+        let mut deals = BTreeSet::new();
+        for contact in contacts {
+            let found: Vec<String> = sqlx::query_scalar(
+                "select deal_id from crm_deal_contacts where tenant = $1 and contact_id = $2",
+            )
+            .bind(tenant.as_str())
+            .bind(contact.as_str())
+            .fetch_all(&self.readers)
+            .await
+            .map_err(fault("reading the deals of contacts"))?;
+            for deal in found {
+                deals.insert(id("crm_deal_contacts", &deal)?);
+            }
+        }
+        Ok(deals.into_iter().collect())
     }
 
     async fn contacts(

@@ -94,7 +94,8 @@ impl Each for Settling {
         // A savepoint, so that of what is refused in the middle nothing stays.
         let mut tx = conn.begin().await.map_err(fault(doing))?;
         let source: Option<String> = sqlx::query_scalar(
-            "update inbox set status = 'settled', settled_at = $4, lease_until = null
+            "update inbox set status = 'settled', settled_at = $4, lease_until = null,
+                 body = case $5 when 1 then x'' else body end
              where tenant = $1 and id = $2 and attempt = $3 and status = 'claimed'
              returning source",
         )
@@ -102,6 +103,7 @@ impl Each for Settling {
         .bind(settle.id)
         .bind(settle.attempt)
         .bind(micros(settle.now))
+        .bind(i64::from(settle.outcome.is_personal))
         .fetch_optional(&mut *tx)
         .await
         .map_err(fault(doing))?;

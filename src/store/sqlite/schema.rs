@@ -32,6 +32,11 @@ const SCRIPTS: &[Script] = &[
         "released_leases",
         include_str!("../../../migrations/sqlite/0003_released_leases.sql"),
     ),
+    (
+        5,
+        "leads",
+        include_str!("../../../migrations/sqlite/0005_leads.sql"),
+    ),
 ];
 
 /// The version a database is at; 0 before the first migration.

@@ -12,7 +12,7 @@ use crate::domain::visit::{ValueFrequency, Visit};
 use crate::store::StoreError;
 use crate::store::sql::nodes::check_own;
 use crate::store::sql::values::{clean_opt, micros, uncount};
-use crate::store::sql::visits::{Keep, hash, read};
+use crate::store::sql::visits::{Keep, SET_CONSENT, hash, read};
 use crate::store::visits::{VisitKey, VisitStore};
 
 /// Keeps visits; answers `false` for one that is kept already. Hashes without consent are left out.
@@ -99,6 +99,23 @@ impl VisitStore for SqliteStore {
             visit: visit.clone(),
         };
         self.lanes.visits.ask(keep, self.fence.clone()).await
+    }
+
+    async fn set_consent(&self, tenant: &TenantId, visit: &Visit) -> Result<bool, StoreError> {
+        let doing = "keeping a visitor's consent";
+        let mut tx = self.write_for(tenant, doing).await?;
+        let done = sqlx::query(SET_CONSENT)
+            .bind(tenant.as_str())
+            .bind(visit.id.as_str())
+            .bind(i64::from(visit.has_consent))
+            .bind(hash(visit, &visit.fingerprint))
+            .bind(hash(visit, &visit.ip))
+            .bind(hash(visit, &visit.user_agent))
+            .execute(&mut *tx)
+            .await
+            .map_err(fault(doing))?;
+        tx.commit().await.map_err(fault(doing))?;
+        Ok(done.rows_affected() == 1)
     }
 
     async fn visit(&self, tenant: &TenantId, id: &VisitId) -> Result<Option<Visit>, StoreError> {

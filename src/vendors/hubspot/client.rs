@@ -18,6 +18,7 @@ use super::{HubSpot, SearchPage};
 use crate::clock::{self, Clock};
 use crate::domain::deal::{Contact, Deal, PipelineStage};
 use crate::domain::ids::{ContactId, DealId, PipelineId, PortalId};
+use crate::domain::keyed_hash::KeyedHasher;
 use crate::domain::time::{self, SignedDuration};
 use crate::vendors::http::{self, Answer, Secrets, SetupError};
 use crate::vendors::{Refusal, VendorError};
@@ -66,6 +67,7 @@ pub struct HubSpotClient {
     pace: PortalPace,
     clock: Arc<dyn Clock>,
     http: reqwest::Client,
+    hasher: Option<KeyedHasher>,
 }
 
 impl fmt::Debug for HubSpotClient {
@@ -127,7 +129,15 @@ impl HubSpotClient {
             pace: PortalPace::new(config.limits, clock.clone()),
             clock,
             http,
+            hasher: None,
         })
+    }
+
+    /// The same client, that reads mail addresses and telephone numbers and keeps their hashes.
+    #[must_use]
+    pub fn with_hasher(mut self, hasher: Option<KeyedHasher>) -> Self {
+        self.hasher = hasher;
+        self
     }
 
     /// The path of an endpoint. The date stands behind the kind of API, v3 before it.
@@ -395,13 +405,14 @@ impl HubSpot for HubSpotClient {
         ids: &[ContactId],
     ) -> Result<(Vec<Contact>, Vec<ContactId>), VendorError> {
         let path = self.path("objects", "contacts/batch/read");
-        let properties = self.properties.names();
+        let properties = self.properties.names(self.hasher.is_some());
         let (mut contacts, mut missing) = (Vec::new(), Vec::new());
         for chunk in unique(ids).chunks(BATCH) {
             let asked: Vec<&str> = chunk.iter().map(ContactId::as_str).collect();
             let body = json!({"properties": properties, "inputs": inputs(&asked)});
             let answer = self.call(&path, Some(&body), false).await?;
-            let read = |record: &Value| wire::contact(record, &self.properties);
+            let read =
+                |record: &Value| wire::contact(record, &self.properties, self.hasher.as_ref());
             let batch = wire::batch(&answer, &asked, read).map_err(|fault| self.odd(&fault))?;
             self.log_faults(&batch.faults);
             contacts.extend(batch.found);

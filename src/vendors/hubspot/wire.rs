@@ -9,6 +9,7 @@ use super::walk::Search;
 use super::{ChangedDeal, SearchPage};
 use crate::domain::deal::{Contact, ContactFacts, CrmAmount, Deal, PipelineStage, StageChange};
 use crate::domain::ids::{ContactId, DealId, PipelineId, VendorStageId};
+use crate::domain::keyed_hash::KeyedHasher;
 use crate::domain::time::{self, Timestamp};
 
 /// Hits a page of the search.
@@ -59,9 +60,12 @@ impl Default for ClickProperties {
     }
 }
 
+/// Where HubSpot keeps mail address and telephone numbers.
+const PERSON: [&str; 3] = ["email", "phone", "mobilephone"];
+
 impl ClickProperties {
     /// Every name to ask for, once.
-    pub(super) fn names(&self) -> Vec<&str> {
+    pub(super) fn names(&self, with_person: bool) -> Vec<&str> {
         let single = [
             &self.roasd_click_id,
             &self.facebook_click_id,
@@ -74,6 +78,7 @@ impl ClickProperties {
             .chain(many.into_iter().flatten())
             .map(String::as_str)
             .chain(["createdate", "lastmodifieddate"])
+            .chain(PERSON.into_iter().filter(|_| with_person))
             .filter(|name| !name.is_empty())
             .collect();
         names.into_iter().collect()
@@ -314,8 +319,14 @@ pub(super) fn associations(
     Ok(more)
 }
 
-/// Reads a contact: what it tells of the click, and nothing of the person.
-pub(super) fn contact(record: &Value, names: &ClickProperties) -> Result<Contact, String> {
+/// Reads a contact: what it tells of the click, and of the person hashes alone.
+pub(super) fn contact(
+    record: &Value,
+    names: &ClickProperties,
+    hasher: Option<&KeyedHasher>,
+) -> Result<Contact, String> {
+    let email = || hasher?.email(&property(record, "email")?);
+    let phone = |name| hasher?.phone(&property(record, name)?);
     let first_url = property(record, &names.first_url);
     let query = first_url.as_deref().map(query_of).unwrap_or_default();
     let from_query = |keys: [&str; 2]| {
@@ -340,6 +351,8 @@ pub(super) fn contact(record: &Value, names: &ClickProperties) -> Result<Contact
         campaign_id: from_properties(&names.campaign_id)
             .or_else(|| from_query(["campaign_id", "utm_campaign"])),
         first_url,
+        email: email(),
+        phone: phone("phone").or_else(|| phone("mobilephone")),
         created_at: created_at(record).transpose()?,
     };
     Ok(Contact {

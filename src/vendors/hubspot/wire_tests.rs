@@ -93,7 +93,9 @@ fn a_contact_tells_of_the_click() {
     let check = |properties: Value, expected: [Option<&str>; 6]| {
         let record = json!({"id": "7", "updatedAt": "2026-11-02T00:00:00Z",
             "properties": properties});
-        let facts = contact(&record, &ClickProperties::default()).unwrap().facts;
+        let facts = contact(&record, &ClickProperties::default(), None)
+            .unwrap()
+            .facts;
         let found = [
             &facts.roasd_click_id,
             &facts.facebook_click_id,

@@ -19,15 +19,18 @@ use super::throttle::{CallKind, MetaGate, Scope};
 use super::usage::Usage;
 use super::{
     Activity, Cursor, InsightsQuery, LiveSettings, MetaAds, Page, Permit, TokenState, WriteReceipt,
-    signature, wire,
+    lead_wire, signature, wire,
 };
 use crate::clock::Clock;
 use crate::domain::change::Target;
-use crate::domain::ids::AdAccountId;
+use crate::domain::ids::{AdAccountId, LeadId};
 use crate::domain::insight::AdInsight;
+use crate::domain::keyed_hash::KeyedHasher;
+use crate::domain::lead::Lead;
 use crate::domain::money::Currency;
 use crate::domain::structure::{Account, Ad, AdSet, Campaign, EntityRef, RunStatus};
 use crate::domain::time::{self, Timestamp};
+use crate::domain::visit::is_vendor_number;
 use crate::vendors::http::{self, Answer, Lost, Secrets, SetupError};
 use crate::vendors::{Refusal, VendorError};
 
@@ -74,6 +77,7 @@ pub struct MetaClient {
     clock: Arc<dyn Clock>,
     http: reqwest::Client,
     leave: Option<Leave>,
+    hasher: Option<KeyedHasher>,
     has_warned: AtomicBool,
 }
 
@@ -167,6 +171,7 @@ impl MetaClient {
             clock,
             http,
             leave: None,
+            hasher: None,
             has_warned: AtomicBool::new(false),
         })
     }
@@ -177,6 +182,13 @@ impl MetaClient {
     #[must_use]
     pub fn with_leave(mut self, leave: Leave) -> Self {
         self.leave = Some(leave);
+        self
+    }
+
+    /// The same client, that keeps hashes of the people in leads.
+    #[must_use]
+    pub fn with_hasher(mut self, hasher: Option<KeyedHasher>) -> Self {
+        self.hasher = hasher;
         self
     }
 
@@ -565,6 +577,23 @@ impl MetaAds for MetaClient {
                 detail: "it answered neither that it did it nor why not".to_owned(),
                 cause: None,
             })
+        }
+    }
+
+    async fn lead(&self, permit: Permit, id: &LeadId) -> Result<Option<Lead>, VendorError> {
+        if !is_vendor_number(id.as_str()) {
+            return Ok(None);
+        }
+        let fields = vec![("fields", lead_wire::LEAD_FIELDS.to_owned())];
+        match self.get(permit, id.as_str(), fields).await {
+            Ok(body) => lead_wire::lead(&body, id, self.hasher.as_ref())
+                .map(Some)
+                .map_err(|fault| self.odd(&fault)),
+            Err(VendorError::Refused {
+                kind: Refusal::NotFound,
+                ..
+            }) => Ok(None),
+            Err(error) => Err(error),
         }
     }
 

@@ -3,6 +3,8 @@
 
 pub mod client;
 pub mod errors;
+pub mod events;
+mod lead_wire;
 pub mod signature;
 pub mod throttle;
 pub mod usage;
@@ -12,8 +14,9 @@ use async_trait::async_trait;
 
 use super::VendorError;
 use crate::domain::change::Target;
-use crate::domain::ids::AdAccountId;
+use crate::domain::ids::{AdAccountId, LeadId};
 use crate::domain::insight::AdInsight;
+use crate::domain::lead::Lead;
 use crate::domain::money::{Currency, Money};
 use crate::domain::structure::{Account, Ad, AdSet, Budget, Campaign, EntityRef, RunStatus};
 use crate::domain::time::{Date, Timestamp};
@@ -163,6 +166,10 @@ pub trait MetaAds: Send + Sync {
         entity: &EntityRef,
         target: Target,
     ) -> Result<WriteReceipt, VendorError>;
+
+    /// Reads a lead of a lead form; `None` when it is not there or not visible: the page's leads take
+    /// the right `leads_retrieval` and access to the page. Meta shows leads for about 90 days.
+    async fn lead(&self, permit: Permit, id: &LeadId) -> Result<Option<Lead>, VendorError>;
 
     /// Reads what the token may do.
     async fn token_state(&self, permit: Permit) -> Result<TokenState, VendorError>;

@@ -56,7 +56,12 @@ from n;
 insert into crm_deal_contacts select tenant, 'deal-' || i, case i % 2 when 0 then 'A' else 'a' end || i from n;
 insert into crm_events select tenant, 'deal-' || i, -9223372036854775808 + i, 's' || odd from n;
 insert into crm_contacts
-select tenant, 'c' || i, odd, null, '', null, null, null, 'https://x/?' || odd, null, i, i from n;
+select tenant, 'c' || i, odd, null, '', null, null, null, 'https://x/?' || odd, null, i, i,
+    case when i % 2 then 'e' || i end, case when i % 3 then odd end from n;
+insert into meta_leads
+select tenant, 'lead-' || i, i, nullif(i % 2, 0), i, case when i % 2 then odd end, -i, odd, 'ad-' || i, null, 'c',
+    null, 'p' || i from n;
+insert into erasures select tenant, 'gone-' || i, i, odd, 1, i, 0, 2, 9007199254740993 from n;
 insert into crm_pipeline_stages
 select tenant, case i % 2 when 0 then 'P' else 'p' end, 's-' || i, odd, i, i % 2, 0, i from n;
 

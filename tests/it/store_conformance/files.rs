@@ -85,7 +85,7 @@ async fn many_may_open_at_once() {
         .collect();
     for task in tasks {
         let db = task.await.unwrap().unwrap();
-        assert_eq!(db.store_status().await.unwrap().schema_version, 3);
+        assert_eq!(db.store_status().await.unwrap().schema_version, 5);
     }
 }
 
@@ -107,7 +107,7 @@ async fn a_newer_schema_is_named() {
             error,
             StoreError::NewerSchema {
                 found: 99,
-                known: 3
+                known: 5
             }
         ),
         "{error:?}"
@@ -301,6 +301,8 @@ pub(super) const TABLES: &[&str] = &[
     "crm_pipeline_stages",
     "deal_requests",
     "click_tracking",
+    "meta_leads",
+    "erasures",
     "conversion_tracking",
     "attribution_performance_log",
     "synthetic_revenue_config",

@@ -109,6 +109,7 @@ pub(super) async fn settling_asks_for_deals_and_quarantines_parts(db: Db) {
     let outcome = DeliveryOutcome {
         wanted: vec![deal_id("7"), deal_id("8")],
         poison: vec![(b"\0bad".to_vec(), "no object id".to_owned())],
+        is_personal: false,
     };
     let lost = db
         .settle_delivery(&acme(), claimed.id, 9, &outcome, at(2))

@@ -19,6 +19,8 @@ async fn fill(db: &Db, day: i64) {
     let (a, s) = (acme(), day * DAY);
     let visit = visits::visit(&format!("v{day}"), s);
     assert!(db.record_visit(&a, &visit).await.unwrap());
+    let lead = [format!("{day}").parse().unwrap()];
+    db.request_leads(&a, &lead, at(s)).await.unwrap();
     let delivery = inbox::delivery(&day.to_string());
     db.append_delivery(&a, &delivery, at(s)).await.unwrap();
     let lease = at(s + 60);

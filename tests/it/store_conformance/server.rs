@@ -113,7 +113,7 @@ async fn many_may_open_and_migrate_at_once() {
     for task in tasks {
         let db = task.await.unwrap().unwrap();
         let status = db.store_status().await.unwrap();
-        assert_eq!((status.schema_version, status.backend), (3, "postgres"));
+        assert_eq!((status.schema_version, status.backend), (5, "postgres"));
     }
 }
 
@@ -172,7 +172,7 @@ async fn a_newer_schema_is_named() {
             error,
             StoreError::NewerSchema {
                 found: 99,
-                known: 3
+                known: 5
             }
         ),
         "{error:?}"
@@ -543,6 +543,7 @@ async fn busy(db: &Db, task: usize, n: i64) {
         let outcome = roasd::store::inbox::DeliveryOutcome {
             wanted: wanted.clone(),
             poison: Vec::new(),
+            is_personal: false,
         };
         fine(
             db.settle_delivery(&a, row.id, row.attempt, &outcome, at(n))

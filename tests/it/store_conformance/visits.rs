@@ -43,6 +43,34 @@ pub(super) async fn a_visit_is_kept_once(db: Db) {
     assert_eq!(db.visit(&acme(), &none).await.unwrap(), None);
 }
 
+pub(super) async fn an_answer_changes_the_consent_and_nothing_else(db: Db) {
+    let given = visit("v1", 0);
+    let silent = Visit {
+        has_consent: false,
+        fingerprint: None,
+        ip: None,
+        user_agent: None,
+        ..given.clone()
+    };
+    assert!(!db.set_consent(&acme(), &given).await.unwrap());
+    record(&db, &silent).await;
+    let later = Visit {
+        ad: AdParameters::default(),
+        ..visit("v1", 5)
+    };
+    assert!(db.set_consent(&acme(), &later).await.unwrap());
+    assert_eq!(db.visit(&acme(), &given.id).await.unwrap(), Some(given));
+    // Hashes that come with a no are left out.
+    let no = Visit {
+        has_consent: false,
+        ..later
+    };
+    assert!(db.set_consent(&acme(), &no).await.unwrap());
+    let kept = db.visit(&acme(), &silent.id).await.unwrap();
+    assert_eq!(kept, Some(silent));
+    assert!(found(&db, &VisitKey::Ip(hash("ip"))).await.is_empty());
+}
+
 pub(super) async fn a_click_id_is_case_sensitive(db: Db) {
     record(&db, &visit("v1", 0)).await;
     let key = |id: &str| VisitKey::Fbclid(id.to_owned());

@@ -6,6 +6,7 @@
 //! verifies, the invariants hold, and what Meta accepted is what the audit log says was sent. A test
 //! that forgets to finish its world fails.
 
+pub(crate) mod browser;
 pub(crate) mod checks;
 pub(crate) mod cluster;
 pub(crate) mod fleet;
