@@ -9,6 +9,7 @@ pub mod clock;
 pub mod config;
 pub mod daemon;
 pub mod domain;
+pub mod evaluation;
 pub mod http;
 pub mod import;
 pub mod index;

@@ -5,7 +5,8 @@
 //! leads to the same ledger. A deal is settled in the transaction that writes its entries, so a
 //! crash repeats work and loses none.
 
-use std::collections::BTreeMap;
+pub mod evidence;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -13,9 +14,8 @@ use async_trait::async_trait;
 use super::context::{Context, chain, weather};
 use super::intake::{self, Read};
 use super::stage::{Broken, Progress, Stage, Work};
-use crate::domain::attribution::{self, Attribution, Candidates, Conversion, Placement, Verdict};
-use crate::domain::deal::Deal;
-use crate::domain::ids::AdId;
+use crate::domain::attribution::learning::Learned;
+use crate::domain::attribution::{self, Attribution, Verdict};
 use crate::domain::revenue;
 use crate::domain::stages;
 use crate::domain::time::{self, Timestamp};
@@ -23,7 +23,7 @@ use crate::store::StoreError;
 use crate::store::crm::UnsettledDeal;
 use crate::store::inbox::ClaimedDelivery;
 use crate::store::revenue::{ConversionRow, SettledDeal};
-use crate::store::visits::VisitKey;
+use evidence::{Asked, ByDevice, Placements, first_stage_at};
 
 /// Deliveries claimed at a time.
 const CLAIM: u32 = 100;
@@ -37,19 +37,27 @@ const DEALS: u32 = 200;
 const LOOK_EVERY: time::SignedDuration = time::minutes(15);
 /// How long an unattributed deal rests between two tries, at least; see [`rest`].
 const RETRY_EVERY: time::SignedDuration = time::hours(6);
-/// Visits compared at most per key; more share a value than could prove anything.
-const VISITS: u32 = 500;
+/// How long what was learned of a tenant's visitors stands …
+const LEARN_EVERY: time::SignedDuration = time::hours(24);
+/// … and how long while it rests on fewer forms than [`FEW_FORMS`].
+const LEARN_SOON: time::SignedDuration = time::hours(6);
+const FEW_FORMS: u64 = 100;
 
 /// The work of the attribution stage.
 pub struct AttributionWork {
     context: Arc<Context>,
+    /// What was learned, and when. Not kept in the store: it follows from what is kept there.
+    learned: Option<(Timestamp, Arc<Learned>)>,
 }
 
 impl AttributionWork {
     /// The work of one tenant.
     #[must_use]
     pub fn new(context: Arc<Context>) -> Self {
-        Self { context }
+        Self {
+            context,
+            learned: None,
+        }
     }
 }
 
@@ -72,7 +80,7 @@ impl Work for AttributionWork {
 }
 
 impl AttributionWork {
-    async fn work(&self) -> Result<Progress, StoreError> {
+    async fn work(&mut self) -> Result<Progress, StoreError> {
         self.drain_inbox().await?;
         let settled = self.settle_deals().await?;
         let Context { store, tenant, .. } = self.context.as_ref();
@@ -159,13 +167,14 @@ impl AttributionWork {
     }
 
     /// Credits and values deals whose ledger may not say what they say. Returns how many.
-    async fn settle_deals(&self) -> Result<u64, StoreError> {
+    async fn settle_deals(&mut self) -> Result<u64, StoreError> {
+        let context = self.context.clone();
         let Context {
             store,
             tenant,
             clock,
             ..
-        } = self.context.as_ref();
+        } = context.as_ref();
         let mut settled = 0;
         let mut placements = None;
         loop {
@@ -177,11 +186,12 @@ impl AttributionWork {
             }
             let placements = match &placements {
                 Some(placements) => placements,
-                None => placements.insert(self.placements().await?),
+                None => placements.insert(evidence::placements(store.as_ref(), &tenant.id).await?),
             };
-            for deal in deals {
+            let verdicts = self.attribute(&deals, placements).await?;
+            for (deal, verdict) in deals.into_iter().zip(verdicts) {
                 let changed_at = deal.deal.updated_at;
-                let outcome = self.settle(deal, placements).await?;
+                let outcome = self.settle(deal, verdict).await?;
                 store.settle_deal(&tenant.id, &outcome, clock.now()).await?;
                 // A retry is worth a look at the contacts: a click id may have been filled in
                 // since, and that need not have touched the deal.
@@ -196,32 +206,70 @@ impl AttributionWork {
         }
     }
 
-    async fn placements(&self) -> Result<BTreeMap<AdId, Placement>, StoreError> {
-        let structure = self
-            .context
-            .store
-            .structure(&self.context.tenant.id)
-            .await?;
-        let ads = structure
-            .into_iter()
-            .flat_map(|(structure, _)| structure.ads.into_values());
-        Ok(ads
-            .map(|ad| {
-                (
-                    ad.id,
-                    Placement {
-                        ad_set: ad.ad_set,
-                        campaign: ad.campaign,
-                    },
-                )
-            })
-            .collect())
+    /// Credits deals, all with one gathering of evidence.
+    async fn attribute(
+        &mut self,
+        deals: &[UnsettledDeal],
+        placements: &Placements,
+    ) -> Result<Vec<Verdict>, StoreError> {
+        let context = self.context.clone();
+        let Context {
+            store,
+            tenant,
+            clock,
+            ..
+        } = context.as_ref();
+        let now = clock.now();
+        let rules = &tenant.attribution;
+        let learned = self.learned(placements, now).await?;
+        let asked: Vec<Asked> = deals.iter().map(|deal| Asked::of(&deal.deal)).collect();
+        let gathered = evidence::gather(
+            store.as_ref(),
+            &tenant.id,
+            &asked,
+            placements,
+            rules,
+            ByDevice::WhereNoneIsNamed,
+        )
+        .await?;
+        let verdict = |(conversion, found)| {
+            attribution::attribute(&conversion, &found, rules, &learned.model, now)
+        };
+        Ok(gathered.into_iter().map(verdict).collect())
+    }
+
+    /// What the tenant's visitors have taught, learned anew when it is old.
+    async fn learned(
+        &mut self,
+        placements: &Placements,
+        now: Timestamp,
+    ) -> Result<Arc<Learned>, StoreError> {
+        if let Some((at, learned)) = &self.learned {
+            let stands = if learned.forms < FEW_FORMS {
+                LEARN_SOON
+            } else {
+                LEARN_EVERY
+            };
+            if time::between(*at, now) < stands {
+                return Ok(learned.clone());
+            }
+        }
+        let Context { store, tenant, .. } = self.context.as_ref();
+        let rules = &tenant.attribution;
+        let learned = evidence::learn(store.as_ref(), &tenant.id, placements, rules, now).await?;
+        tracing::debug!(
+            tenant.id = %tenant.id, forms = learned.forms, known = learned.known,
+            visits = learned.model.traffic.visits(), "learned how visitors are recognised"
+        );
+        let learned = Arc::new(learned);
+        self.learned = Some((now, learned.clone()));
+        Ok(learned)
     }
 
     async fn settle(
         &self,
         unsettled: UnsettledDeal,
-        placements: &BTreeMap<AdId, Placement>,
+        verdict: Verdict,
     ) -> Result<SettledDeal, StoreError> {
         let Context {
             store,
@@ -235,7 +283,6 @@ impl AttributionWork {
             attribution,
         } = unsettled;
         let now = clock.now();
-        let verdict = self.attribute(&deal, placements.clone(), now).await?;
         let attribution = stronger(attribution, verdict.attribution);
         let previous = store.deal_ledger(&tenant.id, &deal.id).await?;
         let valued = revenue::entries_for(
@@ -290,87 +337,6 @@ impl AttributionWork {
             fault,
         })
     }
-
-    async fn attribute(
-        &self,
-        deal: &Deal,
-        placements: BTreeMap<AdId, Placement>,
-        now: Timestamp,
-    ) -> Result<Verdict, StoreError> {
-        let Context { store, tenant, .. } = self.context.as_ref();
-        let id = &tenant.id;
-        let rules = &tenant.attribution;
-        let mut contacts = store.contacts(id, &deal.contacts).await?;
-        let leads =
-            intake::leads_of(store.as_ref(), id, &mut contacts, first_stage_at(deal)).await?;
-        let wanted = attribution::lookups(&contacts);
-        let mut form_visits = Vec::new();
-        for visit in &wanted.visit_ids {
-            form_visits.extend(store.visit(id, visit).await?);
-        }
-        let conversion = Conversion {
-            deal: deal.id.clone(),
-            at: first_stage_at(deal),
-            contacts,
-            form_visits,
-        };
-        let mut found = Candidates {
-            placements,
-            leads,
-            ..Candidates::default()
-        };
-        let opens = conversion.click_window_opens(rules);
-        for fbclid in wanted.fbclids {
-            let key = VisitKey::Fbclid(fbclid);
-            let visits = store
-                .visits_by(id, &key, opens, conversion.at, VISITS)
-                .await?;
-            found.by_fbclid.extend(visits);
-        }
-        // Most conversions carry an id, and then no device is looked for: counting how common its
-        // values are costs more than all the rest.
-        let by_id = attribution::attribute(&conversion, &found, rules, now);
-        if by_id.attribution.is_some() {
-            return Ok(by_id);
-        }
-        if let Some(device) = attribution::device_lookups(&conversion, rules) {
-            if let Some(look) = device.fingerprint {
-                let key = VisitKey::Fingerprint(look.hash);
-                found.by_fingerprint = store
-                    .visits_by(id, &key, look.since, look.until, VISITS)
-                    .await?;
-                found.fingerprint_frequency = store
-                    .visit_frequency(id, &key, look.since, look.until)
-                    .await?;
-            }
-            if let Some(look) = device.ip {
-                let key = VisitKey::Ip(look.hash);
-                found.by_ip = store
-                    .visits_by(id, &key, look.since, look.until, VISITS)
-                    .await?;
-                found.ip_frequency = store
-                    .visit_frequency(id, &key, look.since, look.until)
-                    .await?;
-            }
-            if let Some(look) = device.user_agent {
-                let key = VisitKey::UserAgent(look.hash);
-                found.user_agent_frequency = store
-                    .visit_frequency(id, &key, look.since, look.until)
-                    .await?;
-            }
-            let (from, to) = device.fingerprint_window;
-            found.ad_clicks_in_fingerprint_window = store.ad_clicks_between(id, from, to).await?;
-            let (from, to) = device.probabilistic_window;
-            found.ad_clicks_in_probabilistic_window = store.ad_clicks_between(id, from, to).await?;
-        }
-        Ok(attribution::attribute(&conversion, &found, rules, now))
-    }
-}
-
-/// When a deal entered its first stage: what counts as the conversion, for every stage of it.
-fn first_stage_at(deal: &Deal) -> Timestamp {
-    let first = stages::full_history(deal).first().map(|change| change.at);
-    first.unwrap_or(deal.created_at)
 }
 
 /// How long a deal of this age rests until its next try. Late clicks and facts of the CRM arrive
@@ -394,6 +360,7 @@ fn stronger(kept: Option<Attribution>, found: Option<Attribution>) -> Option<Att
 mod tests {
     use super::*;
     use crate::domain::attribution::{Credit, Method};
+    use crate::domain::ids::AdId;
 
     fn by(method: Method, ad: &str) -> Option<Attribution> {
         Some(Attribution {

@@ -1,4 +1,7 @@
-//! `roasd explain`: why a decision was taken, every number behind it, and what became of it.
+//! `roasd explain`: why a decision was taken, every number behind it, and what became of it; or why
+//! a deal is credited as it is.
+
+mod deal;
 
 use std::fmt::Write as _;
 
@@ -21,11 +24,11 @@ const Z_95: f64 = 1.644_853_626_951_472_7;
 /// What `explain` takes.
 #[derive(Debug, Clone, clap::Args)]
 pub struct ExplainArgs {
-    /// The id of a decision or of a change, or its beginning.
+    /// The id of a decision or of a change, or its beginning; or the id of a deal.
     pub id: String,
 }
 
-/// Explains the decision.
+/// Explains the decision, or the credit of the deal.
 ///
 /// # Errors
 /// When the database does not answer or the output cannot be written.
@@ -33,6 +36,11 @@ pub async fn run(args: &ExplainArgs, ctx: &CliContext, out: Out<'_>) -> anyhow::
     let found = match find(&args.id, ctx).await? {
         Ok(found) => found,
         Err(why) => {
+            let deals = deal::find(&args.id, ctx).await?;
+            if !deals.is_empty() {
+                deal::explain(&deals, ctx, out).await?;
+                return Ok(Exit::Done);
+            }
             complain(&why);
             return Ok(Exit::Failed);
         }
@@ -121,7 +129,7 @@ async fn find(id: &str, ctx: &CliContext) -> anyhow::Result<Result<Found, String
     }
     let Some(change) = ctx.store.change(id).await? else {
         return Ok(Err(format!(
-            "{id} names no decision and no change, or more than one; give more of the id"
+            "{id} names no decision, no change and no deal, or more than one; give more of the id"
         )));
     };
     match change.proposed.origin.clone() {

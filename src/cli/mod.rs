@@ -7,6 +7,7 @@ pub mod check;
 pub mod context;
 pub mod demo;
 pub mod erase;
+pub mod evaluate;
 pub mod explain;
 pub mod migrate;
 pub mod move_store;
@@ -92,7 +93,8 @@ enum Command {
     ///
     /// Example:  roasd changes list
     Changes(changes::ChangesArgs),
-    /// Explain a decision: why, from what numbers, and what became of it.
+    /// Explain a decision: why, from what numbers, and what became of it. Or a deal: which ad it is
+    /// credited to, how sure, and who else it might have been.
     ///
     /// Example:  roasd explain 0199c4a1
     Explain(explain::ExplainArgs),
@@ -124,6 +126,11 @@ enum Command {
     ///
     /// Example:  roasd move --to postgres://roasd@db.example.com/roasd
     Move(move_store::MoveArgs),
+
+    /// Hold roasd's judgement against known truth, beside other rules, on made-up data.
+    ///
+    /// Example:  roasd evaluate attribution
+    Evaluate(evaluate::EvaluateArgs),
     /// Say what to do with an exported account, offline: files in, advice out.
     Advise(advise::AdviseArgs),
 }
@@ -173,6 +180,7 @@ async fn dispatch(args: Args) -> anyhow::Result<Exit> {
             )
             .await?
         }
+        Command::Evaluate(evaluation) => evaluate::run(&evaluation, args.json, &mut out)?,
         Command::Advise(args) => advise::run(&args, &mut out, &mut std::io::stderr())?,
         command => {
             let environment = Environment::of_process();
@@ -224,6 +232,7 @@ async fn over_the_store(
         Command::Run(_)
         | Command::Demo(_)
         | Command::Advise(_)
+        | Command::Evaluate(_)
         | Command::Sandbox(_)
         | Command::Check(_)
         | Command::Migrate(_)

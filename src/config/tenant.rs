@@ -322,7 +322,7 @@ section! {
         /// How long after a visit IP, user agent and closeness in time count (layer 3).
         probabilistic_window: SignedDuration = default("\"24h\"").within(600.0, 604_800.0),
         /// A match less sure than this is none.
-        min_confidence: f64 = default("0.3").within(0.0, 1.0),
+        min_confidence: f64 = default("0.4").within(0.0, 1.0),
         /// How long a conversion without an ad is tried again as late clicks arrive.
         retry_for: SignedDuration = default("\"7d\"").within(3_600.0, 7_776_000.0),
     }

@@ -243,15 +243,6 @@ pub struct Visit {
     pub user_agent: Option<KeyedHash>,
 }
 
-/// How common a value is among the tenant's visits; a shared one proves little.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct ValueFrequency {
-    /// Visits with this value in the window.
-    pub with_value: u64,
-    /// Visits in the window.
-    pub of: u64,
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -75,6 +75,13 @@ pub trait RevenueStore {
         now: Timestamp,
     ) -> Result<(), StoreError>;
 
+    /// What each layer last answered on a deal, in the order of the layers, and when.
+    async fn attempts(
+        &self,
+        tenant: &TenantId,
+        deal: &DealId,
+    ) -> Result<Vec<(Timestamp, Attempt)>, StoreError>;
+
     /// A deal's entries, in the order they were made.
     async fn deal_ledger(
         &self,

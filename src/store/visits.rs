@@ -5,9 +5,9 @@ use async_trait::async_trait;
 use super::StoreError;
 use crate::domain::ids::{TenantId, VisitId};
 use crate::domain::time::Timestamp;
-use crate::domain::visit::{KeyedHash, ValueFrequency, Visit};
+use crate::domain::visit::{KeyedHash, Visit};
 
-/// A value that visits are looked up by.
+/// A value that clicks are looked up by.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum VisitKey {
     /// Facebook's click id, to the letter.
@@ -16,8 +16,17 @@ pub enum VisitKey {
     Fingerprint(KeyedHash),
     /// The IP address.
     Ip(KeyedHash),
-    /// The user agent.
-    UserAgent(KeyedHash),
+}
+
+/// A value to look for, and when: from `from` to `to`, both inclusive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClickLookup {
+    /// The value.
+    pub key: VisitKey,
+    /// The beginning of the window.
+    pub from: Timestamp,
+    /// Its end.
+    pub to: Timestamp,
 }
 
 /// Visits, each kept once.
@@ -34,30 +43,25 @@ pub trait VisitStore {
     /// The visit of that id.
     async fn visit(&self, tenant: &TenantId, id: &VisitId) -> Result<Option<Visit>, StoreError>;
 
-    /// Visits with that value from `from` to `to` (both inclusive), newest first, `limit` at most.
-    async fn visits_by(
+    /// The visits of those ids that are kept, in order of id.
+    async fn visits(&self, tenant: &TenantId, ids: &[VisitId]) -> Result<Vec<Visit>, StoreError>;
+
+    /// For each lookup, in their order, the visits with its value in its window that name an ad:
+    /// newest first, `limit` at most for each. Many are answered at the cost of few statements, and
+    /// none reads more than is found in its window.
+    async fn clicks_by(
         &self,
         tenant: &TenantId,
-        key: &VisitKey,
+        lookups: &[ClickLookup],
+        limit: u32,
+    ) -> Result<Vec<Vec<Visit>>, StoreError>;
+
+    /// Visits from `from` to `to` (both inclusive), newest first, `limit` at most.
+    async fn visits_between(
+        &self,
+        tenant: &TenantId,
         from: Timestamp,
         to: Timestamp,
         limit: u32,
     ) -> Result<Vec<Visit>, StoreError>;
-
-    /// How common a value is among the visits from `from` to `to` with consent.
-    async fn visit_frequency(
-        &self,
-        tenant: &TenantId,
-        key: &VisitKey,
-        from: Timestamp,
-        to: Timestamp,
-    ) -> Result<ValueFrequency, StoreError>;
-
-    /// Visits from `from` to `to` that name an ad.
-    async fn ad_clicks_between(
-        &self,
-        tenant: &TenantId,
-        from: Timestamp,
-        to: Timestamp,
-    ) -> Result<u64, StoreError>;
 }

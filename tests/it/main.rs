@@ -4,6 +4,8 @@
 #![cfg(test)]
 
 mod advise;
+mod attribution_evaluation;
+mod attribution_plans;
 mod attribution_truth;
 mod browser;
 mod check_online;

@@ -247,8 +247,9 @@ suite! {
         a_click_id_is_case_sensitive,
         visits_are_found_by_each_key,
         hashes_need_consent,
-        frequency_counts_consent_alone,
-        clicks_name_an_ad;
+        clicks_name_an_ad,
+        many_lookups_are_answered_at_once,
+        visits_are_read_by_id_and_by_time;
     leads:
         a_lead_is_asked_for_once,
         a_lead_that_is_put_off_comes_back_or_not,
@@ -272,6 +273,7 @@ suite! {
         pipeline_stages_are_replaced;
     revenue:
         settling_writes_all_of_it,
+        the_last_answer_of_each_layer_is_read,
         a_state_is_settled_once,
         a_newer_revision_stays_unsettled,
         a_deal_can_be_settled_again_when_its_retry_is_due,

@@ -1,23 +1,16 @@
-//! The three layers. Each answers with its attempt, for the log, and with the credit if it has one.
+//! Layer one: an id that names the ad. A layer answers with its attempt, for the log, and with the
+//! credit if it has one.
 
 use std::collections::BTreeMap;
 
-use super::likelihood::{self, Prior, Trait};
 use super::{Attempt, Attribution, AttributionRules, Candidates, Conversion, Credit, Method};
 use crate::domain::deal::ContactFacts;
 use crate::domain::ids::{AdId, AdSetId, CampaignId};
-use crate::domain::time::{self, SignedDuration, Timestamp};
-use crate::domain::visit::{AdParameters, ValueFrequency, Visit, is_vendor_number};
+use crate::domain::time::Timestamp;
+use crate::domain::visit::{AdParameters, Visit, is_vendor_number};
 
 /// What a layer answers.
 pub(super) type Answer = (Attempt, Option<Attribution>);
-
-/// The chance that a person's device keeps its fingerprint, IP address and user agent from click
-/// to form. Assumed until they are measured; only their order of magnitude matters beside the
-/// rarity of the values.
-const FINGERPRINT_STAYS: f64 = 0.90;
-const IP_STAYS: f64 = 0.75;
-const USER_AGENT_STAYS: f64 = 0.90;
 
 /// Kinds of first-layer evidence, strongest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -298,7 +291,7 @@ fn is_ours(ad: &AdId, candidates: &Candidates) -> bool {
 }
 
 /// The ad a visit names; `Err` when it is not the account's.
-fn credit_of(visit: &Visit, candidates: &Candidates) -> Result<Option<Credit>, AdId> {
+pub(super) fn credit_of(visit: &Visit, candidates: &Candidates) -> Result<Option<Credit>, AdId> {
     let Some(ad) = visit.ad.ad.clone() else {
         return Ok(None);
     };
@@ -327,227 +320,7 @@ fn placed(credit: Credit, candidates: &Candidates) -> Credit {
     }
 }
 
-/// Layer two: the device's fingerprint.
-pub(super) fn fingerprint(
-    conversion: &Conversion,
-    candidates: &Candidates,
-    rules: &AttributionRules,
-) -> Answer {
-    let method = Method::Fingerprint;
-    let form = match comparable(conversion, rules) {
-        Ok(form) => form,
-        Err(reason) => return (missed(method, 0.0, reason.into(), Vec::new()), None),
-    };
-    let Some(hash) = &form.fingerprint else {
-        let reason = "the form's visit has no fingerprint";
-        return (missed(method, 0.0, reason.into(), Vec::new()), None);
-    };
-    let same = Trait {
-        stays: FINGERPRINT_STAYS,
-        frequency: candidates.fingerprint_frequency,
-    };
-    let prior = Prior {
-        ad_share: rules.ad_share,
-        clicks_in_window: candidates.ad_clicks_in_fingerprint_window,
-        window: rules.fingerprint_window,
-        half_life: time::days(2),
-    };
-    let clicks = clicks_before(
-        form,
-        &candidates.by_fingerprint,
-        rules.fingerprint_window,
-        rules,
-    )
-    .filter(|visit| visit.fingerprint.as_ref() == Some(hash))
-    .map(|visit| (visit, same.agrees()))
-    .collect();
-    let shared = shared_by(candidates.fingerprint_frequency);
-    decide(
-        Layer {
-            method,
-            cap: rules.fingerprint_cap,
-            what: format!("a click from a device with the same fingerprint{shared}"),
-            prior,
-            not_found: same.differs(),
-        },
-        form,
-        clicks,
-        candidates,
-        rules,
-    )
-}
-
-/// Layer three: IP address, user agent and closeness in time.
-pub(super) fn probabilistic(
-    conversion: &Conversion,
-    candidates: &Candidates,
-    rules: &AttributionRules,
-) -> Answer {
-    let method = Method::Probabilistic;
-    let form = match comparable(conversion, rules) {
-        Ok(form) => form,
-        Err(reason) => return (missed(method, 0.0, reason.into(), Vec::new()), None),
-    };
-    let Some(address) = &form.ip else {
-        let reason = "the form's visit has no IP address";
-        return (missed(method, 0.0, reason.into(), Vec::new()), None);
-    };
-    let ip = Trait {
-        stays: IP_STAYS,
-        frequency: candidates.ip_frequency,
-    };
-    let agent = Trait {
-        stays: USER_AGENT_STAYS,
-        frequency: candidates.user_agent_frequency,
-    };
-    let prior = Prior {
-        ad_share: rules.ad_share,
-        clicks_in_window: candidates.ad_clicks_in_probabilistic_window,
-        window: rules.probabilistic_window,
-        half_life: time::hours(6),
-    };
-    let clicks = clicks_before(form, &candidates.by_ip, rules.probabilistic_window, rules)
-        .filter(|visit| visit.ip.as_ref() == Some(address))
-        .map(|visit| {
-            let by_agent = match (&form.user_agent, &visit.user_agent) {
-                (Some(a), Some(b)) if a == b => agent.agrees(),
-                (Some(_), Some(_)) => agent.differs(),
-                (None, _) | (_, None) => 0.0,
-            };
-            (visit, ip.agrees() + by_agent)
-        })
-        .collect();
-    let shared = shared_by(candidates.ip_frequency);
-    decide(
-        Layer {
-            method,
-            cap: rules.probabilistic_cap,
-            what: format!("a click from the same IP address{shared}"),
-            prior,
-            not_found: ip.differs(),
-        },
-        form,
-        clicks,
-        candidates,
-        rules,
-    )
-}
-
-fn shared_by(frequency: ValueFrequency) -> String {
-    format!(
-        " ({} of {} visits have it)",
-        frequency.with_value, frequency.of
-    )
-}
-
-/// The form visit, if it may be compared with others.
-fn comparable<'a>(
-    conversion: &'a Conversion,
-    rules: &AttributionRules,
-) -> Result<&'a Visit, &'static str> {
-    let form = conversion
-        .form_visit()
-        .ok_or("the conversion carries no visit of ours to compare")?;
-    if rules.needs_consent && !form.has_consent {
-        return Err("the visitor did not consent to being recognised");
-    }
-    Ok(form)
-}
-
-/// Clicks that name an ad, at most `window` before the form's visit and not after it.
-fn clicks_before<'a>(
-    form: &'a Visit,
-    found: &'a [Visit],
-    window: SignedDuration,
-    rules: &'a AttributionRules,
-) -> impl Iterator<Item = &'a Visit> {
-    let opens = time::sub(form.at, window);
-    found.iter().filter(move |visit| {
-        visit.id != form.id
-            && visit.at <= form.at
-            && visit.at >= opens
-            && (visit.has_consent || !rules.needs_consent)
-            && visit.ad.ad.is_some()
-    })
-}
-
-struct Layer {
-    method: Method,
-    cap: f64,
-    what: String,
-    prior: Prior,
-    not_found: f64,
-}
-
-/// Adds up the clicks of each ad and credits the best, if it is likely enough and clearly ahead.
-fn decide(
-    layer: Layer,
-    form: &Visit,
-    clicks: Vec<(&Visit, f64)>,
-    candidates: &Candidates,
-    rules: &AttributionRules,
-) -> Answer {
-    let method = layer.method;
-    let mut clicks: Vec<(&Visit, f64, Credit)> = clicks
-        .into_iter()
-        .filter_map(|(v, ratio)| Some((v, ratio, credit_of(v, candidates).ok()??)))
-        .collect();
-    // Found in whatever order, added up in one: the sums are the same to the last bit.
-    clicks.sort_by(|a, b| (a.0.at, &a.0.id).cmp(&(b.0.at, &b.0.id)));
-    clicks.dedup_by(|a, b| a.0.id == b.0.id);
-    let evidence: Vec<(SignedDuration, f64)> = clicks
-        .iter()
-        .map(|(v, ratio, _)| (time::between(v.at, form.at), *ratio))
-        .collect();
-    let shares = likelihood::posterior(layer.prior, &evidence, layer.not_found);
-    let mut by_ad: BTreeMap<AdId, (f64, &Visit, Credit)> = BTreeMap::new();
-    for ((visit, _, credit), share) in clicks.into_iter().zip(shares) {
-        let sum = by_ad
-            .entry(credit.ad.clone())
-            .or_insert_with(|| (0.0, visit, credit));
-        sum.0 += share;
-        sum.1 = visit; // in order of time: the last click of the ad stands for it
-    }
-    let mut ranked: Vec<_> = by_ad.into_values().collect();
-    ranked.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.2.ad.cmp(&b.2.ad)));
-    let runners_up: Vec<_> = ranked
-        .iter()
-        .skip(1)
-        .map(|(share, _, credit)| (credit.ad.clone(), *share))
-        .collect();
-    let second = runners_up.first().map_or(0.0, |(_, share)| *share);
-    let Some((share, visit, credit)) = ranked.into_iter().next() else {
-        let reason = format!("{} was not found in the window", layer.what);
-        return (missed(method, 0.0, reason, Vec::new()), None);
-    };
-    if second > 0.0 && share < rules.min_lead * second {
-        let reason = format!(
-            "{}, but of two ads: {share:.2} against {second:.2} is no match",
-            layer.what
-        );
-        return (missed(method, share, reason, runners_up), None);
-    }
-    if share < rules.min_confidence {
-        let reason = format!(
-            "{}, but with {share:.2} another explanation is likelier",
-            layer.what
-        );
-        return (missed(method, share, reason, runners_up), None);
-    }
-    let hours = time::hours_between(visit.at, form.at);
-    let reason = format!("{}, {hours:.1} h before the form", layer.what);
-    credited(
-        method,
-        share.min(layer.cap),
-        credit,
-        Some(visit.id.clone()),
-        Some(visit.at),
-        reason,
-        runners_up,
-    )
-}
-
-fn missed(
+pub(super) fn missed(
     method: Method,
     confidence: f64,
     reason: String,
@@ -562,7 +335,7 @@ fn missed(
     }
 }
 
-fn credited(
+pub(super) fn credited(
     method: Method,
     confidence: f64,
     credit: Credit,

@@ -1,182 +1,269 @@
 //! How likely it is that a click and a form came from the same person: Bayes over the clicks of a
 //! window, in which a rare value weighs more than a shared one.
 //!
-//! The hypotheses are "this click brought them", one for each ad click of the window, and "no ad
-//! click did". A click's prior is its part of [`Prior::ad_share`], more for a recent one; its
-//! likelihood is that of the traits it shares with the form against the chance of sharing them
-//! with a stranger. What was not found among the clicks of the window counts too, as clicks whose
-//! traits differ: with a thousand clicks a shared value proves less than with three.
+//! The hypotheses are "this click brought them", one for each click that shares something with the
+//! form, and "none of these did": no ad, or a click that left no trace. With `s` the share of forms
+//! that a click which can be found brought, `g` the density of the time from click to form, `r` the
+//! rate of clicks, `m` the chance that one person's two visits agree in just these traits, and `u`
+//! the chance that somebody whom no ad brought has the values agreed in, a click's weight against
+//! "none" is
+//!
+//! ```text
+//! s / (1 - s) * g(age) / r * m(traits, age) / u(values)
+//! ```
+//!
+//! `m / u` is the likelihood ratio of record linkage (I. P. Fellegi, A. B. Sunter, "A theory for
+//! record linkage", JASA 64, 1969), with `u` by value; `g / r` stands for all clicks, found or not,
+//! so that among many clicks the same agreement proves less.
 
-use crate::domain::time::{self, SignedDuration};
-use crate::domain::visit::ValueFrequency;
+use super::probability::Probability;
+use crate::domain::time::SignedDuration;
 
-/// How often a trait stays the same from click to form, and how often strangers share it.
+/// Whether two visits have the same value of a trait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Agreement {
+    /// They do.
+    Same,
+    /// They do not.
+    Differs,
+    /// One of them does not tell.
+    Unknown,
+}
+
+impl Agreement {
+    /// Compares two values.
+    pub fn of<T: PartialEq>(a: Option<&T>, b: Option<&T>) -> Self {
+        match (a, b) {
+            (Some(a), Some(b)) if a == b => Self::Same,
+            (Some(_), Some(_)) => Self::Differs,
+            (None, _) | (_, None) => Self::Unknown,
+        }
+    }
+
+    const fn allows(self, is_same: bool) -> bool {
+        match self {
+            Self::Same => is_same,
+            Self::Differs => !is_same,
+            Self::Unknown => true,
+        }
+    }
+}
+
+/// What a click and a form have in common.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Traits {
+    /// The device's fingerprint.
+    pub fingerprint: Agreement,
+    /// The user agent.
+    pub user_agent: Agreement,
+    /// The IP address.
+    pub ip: Agreement,
+}
+
+/// All eight ways in which three traits agree or differ.
+pub(super) const PATTERNS: usize = 8;
+
+impl Traits {
+    /// The patterns that these traits may be; several where something is unknown.
+    pub(super) fn patterns(self) -> impl Iterator<Item = usize> {
+        (0..PATTERNS).filter(move |pattern| {
+            self.fingerprint.allows(pattern & 4 != 0)
+                && self.user_agent.allows(pattern & 2 != 0)
+                && self.ip.allows(pattern & 1 != 0)
+        })
+    }
+}
+
+/// Steps of the time from click to form, by their ends in seconds.
+const GAP_ENDS: [i64; GAPS] = [
+    300, 900, 3_600, 10_800, 21_600, 43_200, 86_400, 172_800, 345_600, 604_800, 2_592_000,
+];
+pub(super) const GAPS: usize = 11;
+/// What stays the same within the hour, within the day, and for longer.
+pub(super) const SPANS: usize = 3;
+
+/// A step of the time from click to form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gap(usize);
+
+impl Gap {
+    /// The step that an age falls into; what is older than 30 days falls into the last.
+    #[must_use]
+    pub fn of(age: SignedDuration) -> Self {
+        let seconds = age.as_secs();
+        let step = GAP_ENDS.iter().position(|end| seconds < *end);
+        Self(step.unwrap_or(GAPS - 1))
+    }
+
+    /// Its place among the steps.
+    pub(super) const fn index(self) -> usize {
+        self.0
+    }
+
+    /// Which of the spans it lies in.
+    pub(super) const fn span(self) -> usize {
+        match self.0 {
+            0..=2 => 0,
+            3..=6 => 1,
+            _ => 2,
+        }
+    }
+
+    fn hours(self) -> f64 {
+        let start = self.0.checked_sub(1).map_or(0, |before| GAP_ENDS[before]);
+        (GAP_ENDS[self.0] - start) as f64 / 3_600.0
+    }
+}
+
+/// A click that may have brought the form, weighed.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Trait {
-    /// The chance that one person's two visits agree in it, above 0 and below 1.
-    pub stays: f64,
-    /// How common the form's value is.
-    pub frequency: ValueFrequency,
+pub struct Match {
+    /// How long before the form it was.
+    pub gap: Gap,
+    /// What they have in common.
+    pub traits: Traits,
+    /// The chance that somebody whom no ad brought has the values in common; above 0.
+    pub by_chance: Probability,
 }
 
-impl Trait {
-    /// The chance that a stranger's visit has the form's value: Laplace's rule, so that a value
-    /// never seen before is rare but not impossible.
-    #[must_use]
-    pub fn chance(self) -> f64 {
-        let of = self.frequency.of.max(self.frequency.with_value) as f64;
-        (self.frequency.with_value as f64 + 1.0) / (of + 2.0)
-    }
-
-    /// ln of the likelihood ratio when both visits have the value. Never negative: agreement in
-    /// a value that everybody has says nothing, not the opposite.
-    #[must_use]
-    pub fn agrees(self) -> f64 {
-        libm::log(self.stays / self.chance()).max(0.0)
-    }
-
-    /// ln of the likelihood ratio when they differ.
-    #[must_use]
-    pub fn differs(self) -> f64 {
-        libm::log((1.0 - self.stays) / (1.0 - self.chance())).min(0.0)
-    }
+/// How people come back from a click to the form: learned from the tenant's own deals and drawn to
+/// [`Linkage::SHIPPED`] while there are few.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Linkage {
+    /// The share of forms without an id that a click which can be found brought.
+    pub findable: Probability,
+    /// The chance of each step of time from click to form; they sum to 1.
+    pub(super) delay: [f64; GAPS],
+    /// The chance of each pattern of agreement, by span; each sums to 1. A pattern that agrees in
+    /// neither fingerprint nor address is never looked up and has none.
+    pub(super) agreement: [[f64; PATTERNS]; SPANS],
 }
 
-/// What is believed before the traits are looked at.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Prior {
-    /// The chance that a form without an id came from an ad click of the window at all.
-    pub ad_share: f64,
-    /// Ad clicks in the window, found or not.
-    pub clicks_in_window: u64,
-    /// How far back clicks count.
-    pub window: SignedDuration,
-    /// A click's weight halves with this age.
-    pub half_life: SignedDuration,
-}
+impl Linkage {
+    /// What is assumed of a tenant of whom nothing is known: most people who come back do so within
+    /// a day, on the same device, and a phone changes its address within hours. Only the order of
+    /// magnitude matters beside the rarity of the values.
+    pub const SHIPPED: Self = Self {
+        findable: Probability::percent(30),
+        delay: [
+            0.16, 0.12, 0.12, 0.10, 0.09, 0.11, 0.12, 0.09, 0.06, 0.02, 0.01,
+        ],
+        // By fingerprint, user agent, address: 000 001 010 011 100 101 110 111.
+        agreement: [
+            [0.0, 0.08, 0.0, 0.02, 0.02, 0.03, 0.15, 0.70],
+            [0.0, 0.10, 0.0, 0.02, 0.05, 0.05, 0.30, 0.48],
+            [0.0, 0.03, 0.0, 0.01, 0.13, 0.06, 0.47, 0.30],
+        ],
+    };
 
-impl Prior {
-    /// The prior of a click `age` before the form; over clicks spread evenly over the window these
-    /// sum to `ad_share`.
+    /// What the match of one click weighs against a click of its age taken at random, without the
+    /// share of forms that clicks brought. `clicks_per_hour` is above 0.
     #[must_use]
-    pub fn of_click(self, age: SignedDuration, found: usize) -> f64 {
-        let clicks = self.clicks(found);
-        let ratio = |span: SignedDuration| {
-            span.as_secs_f64() / self.half_life.max(time::seconds(1)).as_secs_f64()
-        };
-        let decay = libm::exp2(-ratio(age).max(0.0));
-        let lives = ratio(self.window).max(1e-9);
-        let mean = (1.0 - libm::exp2(-lives)) / (lives * std::f64::consts::LN_2);
-        self.ad_share / clicks * decay / mean
+    pub fn weight(&self, found: &Match, clicks_per_hour: f64) -> f64 {
+        let density = self.delay[found.gap.index()] / found.gap.hours();
+        let stays: f64 = found
+            .traits
+            .patterns()
+            .map(|pattern| self.agreement[found.gap.span()][pattern])
+            .sum();
+        density / clicks_per_hour * stays / found.by_chance.get().max(1e-12)
     }
 
-    fn clicks(self, found: usize) -> f64 {
-        (self.clicks_in_window as f64).max(found as f64).max(1.0)
+    /// The posterior of each click; they sum to at most 1, and the rest is "none of these".
+    #[must_use]
+    pub fn posterior(&self, found: &[Match], clicks_per_hour: f64) -> Vec<Probability> {
+        let share = self.findable.get();
+        let weights: Vec<f64> = found
+            .iter()
+            .map(|m| share * self.weight(m, clicks_per_hour))
+            .collect();
+        let total = weights.iter().sum::<f64>() + (1.0 - share).max(1e-9);
+        weights
+            .into_iter()
+            .map(|weight| Probability::nearest(weight / total))
+            .collect()
     }
-}
-
-/// The posterior of each click found, given the age and the ln likelihood ratio of each, and the
-/// ln likelihood ratio of a click that was not found. They sum to less than 1; the rest is "no ad
-/// click, or one that was not found".
-#[must_use]
-pub fn posterior(prior: Prior, found: &[(SignedDuration, f64)], not_found: f64) -> Vec<f64> {
-    let weights: Vec<f64> = found
-        .iter()
-        .map(|(age, log_ratio)| prior.of_click(*age, found.len()) * libm::exp(log_ratio.min(60.0)))
-        .collect();
-    let clicks = prior.clicks(found.len());
-    let unseen = (clicks - found.len() as f64).max(0.0) / clicks * prior.ad_share;
-    let rest = (1.0 - prior.ad_share) + unseen * libm::exp(not_found);
-    let total: f64 = weights.iter().sum::<f64>() + rest;
-    weights.into_iter().map(|w| w / total).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::time;
     use proptest::prelude::*;
 
-    fn freq(with_value: u64, of: u64) -> ValueFrequency {
-        ValueFrequency { with_value, of }
+    const ALL: Traits = Traits {
+        fingerprint: Agreement::Same,
+        user_agent: Agreement::Same,
+        ip: Agreement::Same,
+    };
+
+    fn found(minutes: i64, traits: Traits, by_chance: f64) -> Match {
+        Match {
+            gap: Gap::of(time::minutes(minutes)),
+            traits,
+            by_chance: Probability::nearest(by_chance),
+        }
     }
 
-    fn prior(clicks: u64) -> Prior {
-        Prior {
-            ad_share: 0.5,
-            clicks_in_window: clicks,
-            window: time::hours(24),
-            half_life: time::hours(6),
+    fn one(found: Match, clicks_per_hour: f64) -> f64 {
+        Linkage::SHIPPED.posterior(&[found], clicks_per_hour)[0].get()
+    }
+
+    #[test]
+    fn what_is_shipped_is_a_distribution() {
+        let shipped = Linkage::SHIPPED;
+        assert!((shipped.delay.iter().sum::<f64>() - 1.0).abs() < 1e-12);
+        for span in shipped.agreement {
+            assert!((span.iter().sum::<f64>() - 1.0).abs() < 1e-12);
         }
     }
 
     #[test]
     fn a_rare_value_weighs_more_than_a_shared_one() {
-        let rare = Trait {
-            stays: 0.8,
-            frequency: freq(2, 1_000),
-        };
-        let shared = Trait {
-            stays: 0.8,
-            frequency: freq(300, 1_000),
-        };
-        assert!(rare.agrees() > shared.agrees() + 4.0);
-        // Worked by hand: ln(0.8 / (3 / 1002)).
+        assert!(one(found(30, ALL, 1e-5), 50.0) > 0.95);
+        assert!(one(found(30, ALL, 0.05), 50.0) < 0.30);
+        // Worked by hand: .3/.7 * (.12/.75/50) * .7/1e-4.
+        let weight: f64 = 0.3 / 0.7 * (0.12 / 0.75 / 50.0) * 0.7 / 1e-4;
+        assert!((one(found(30, ALL, 1e-4), 50.0) - weight / (1.0 + weight)).abs() < 1e-9);
+    }
+
+    #[test]
+    fn the_same_evidence_proves_less_among_more_clicks_and_after_longer() {
+        let evidence = |minutes| found(minutes, ALL, 1e-4);
+        assert!(one(evidence(30), 5.0) > one(evidence(30), 500.0));
+        assert!(one(evidence(30), 50.0) > one(evidence(3_000), 50.0));
+    }
+
+    #[test]
+    fn what_differs_speaks_against_and_what_is_unknown_does_not() {
+        let with = |user_agent| found(30, Traits { user_agent, ..ALL }, 1e-3);
+        let [same, unknown, differs] = [Agreement::Same, Agreement::Unknown, Agreement::Differs]
+            .map(|agreement| one(with(agreement), 50.0));
         assert!(
-            (rare.agrees() - 5.587_999).abs() < 1e-5,
-            "{}",
-            rare.agrees()
+            unknown >= same && same > differs,
+            "{unknown} {same} {differs}"
         );
-    }
-
-    #[test]
-    fn a_value_that_everybody_has_proves_nothing() {
-        let common = Trait {
-            stays: 0.8,
-            frequency: freq(1_000, 1_000),
-        };
-        assert_eq!(common.agrees(), 0.0);
-        assert!(common.differs() <= 0.0);
-    }
-
-    #[test]
-    fn priors_over_an_evenly_filled_window_sum_to_the_share_of_ads() {
-        let p = prior(2_400);
-        let sum: f64 = (0..2_400)
-            .map(|i| p.of_click(time::seconds(i * 36 + 18), 2_400))
-            .sum();
-        assert!((sum - 0.5).abs() < 1e-3, "{sum}");
-    }
-
-    #[test]
-    fn the_same_evidence_proves_less_among_more_clicks() {
-        let evidence = [(time::hours(1), libm::log(300.0))];
-        let few = posterior(prior(3), &evidence, -1.0)[0];
-        let many = posterior(prior(3_000), &evidence, -1.0)[0];
-        assert!(few > 0.95 && many < 0.5, "{few} {many}");
-    }
-
-    #[test]
-    fn the_later_of_two_equal_clicks_is_likelier() {
-        let p = posterior(
-            prior(2),
-            &[(time::hours(12), 3.0), (time::hours(1), 3.0)],
-            0.0,
-        );
-        assert!(p[1] > 3.0 * p[0]);
     }
 
     proptest! {
         #[test]
         fn posteriors_are_a_distribution(
-            clicks in 0u64..5_000,
-            found in proptest::collection::vec((0i64..86_400, -20.0f64..80.0), 0..12),
-            not_found in -5.0f64..0.0,
+            found in proptest::collection::vec((0i64..100_000, 0usize..27, 0.0f64..=1.0), 0..12),
+            rate in 0.01f64..10_000.0,
         ) {
-            let found: Vec<_> = found.into_iter().map(|(s, r)| (time::seconds(s), r)).collect();
-            let p = posterior(prior(clicks), &found, not_found);
+            let kinds = [Agreement::Same, Agreement::Differs, Agreement::Unknown];
+            let found: Vec<Match> = found.into_iter().map(|(minutes, n, chance)| Match {
+                gap: Gap::of(time::minutes(minutes)),
+                traits: Traits {
+                    fingerprint: kinds[n % 3],
+                    user_agent: kinds[n / 3 % 3],
+                    ip: kinds[n / 9],
+                },
+                by_chance: Probability::nearest(chance),
+            }).collect();
+            let p = Linkage::SHIPPED.posterior(&found, rate);
             prop_assert_eq!(p.len(), found.len());
-            prop_assert!(p.iter().all(|x| x.is_finite() && *x >= 0.0));
-            prop_assert!(p.iter().sum::<f64>() <= 1.0 + 1e-12);
+            prop_assert!(p.iter().map(|p| p.get()).sum::<f64>() <= 1.0 + 1e-9);
         }
     }
 }

@@ -1,15 +1,25 @@
 //! Credits a conversion to at most one visit, by the first layer that succeeds.
 
+pub mod calibration;
 mod layers;
+pub mod learning;
 pub mod likelihood;
+pub mod probability;
+mod recognition;
+pub mod traffic;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
+
+use calibration::Calibration;
+use likelihood::Linkage;
+use traffic::Traffic;
 
 use crate::domain::deal::Contact;
 use crate::domain::ids::{AdId, AdSetId, CampaignId, DealId, VisitId};
 use crate::domain::time::{self, SignedDuration, Timestamp};
-use crate::domain::visit::{KeyedHash, ValueFrequency, Visit};
+use crate::domain::visit::{KeyedHash, Visit};
 
 /// The layers, strongest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -153,24 +163,14 @@ pub struct Candidates {
     pub by_fbclid: Vec<Visit>,
     /// Meta's leads with one of the contacts' lead ids.
     pub leads: Vec<MetaLead>,
-    /// Visits with the form visit's fingerprint, within [`AttributionRules::fingerprint_window`].
+    /// Clicks with the form visit's fingerprint, within [`AttributionRules::fingerprint_window`].
     pub by_fingerprint: Vec<Visit>,
-    /// Visits with the form visit's IP address, within [`AttributionRules::probabilistic_window`].
+    /// Clicks with its IP address, within [`AttributionRules::probabilistic_window`].
     pub by_ip: Vec<Visit>,
-    /// How common the form visit's fingerprint is.
-    pub fingerprint_frequency: ValueFrequency,
-    /// How common its IP address is.
-    pub ip_frequency: ValueFrequency,
-    /// How common its user agent is.
-    pub user_agent_frequency: ValueFrequency,
-    /// Visits that name an ad, with consent, within the fingerprint window before the form.
-    pub ad_clicks_in_fingerprint_window: u64,
-    /// The same within the probabilistic window.
-    pub ad_clicks_in_probabilistic_window: u64,
     /// Every ad the account holds or held. A number in a link that is not in here is no ad of the
     /// account (`utm_content=2`) and gets no credit. Empty means that the structure has not been
     /// read yet: then every number counts.
-    pub placements: BTreeMap<AdId, Placement>,
+    pub placements: Arc<BTreeMap<AdId, Placement>>,
 }
 
 /// Windows and bounds of the layers.
@@ -184,20 +184,24 @@ pub struct AttributionRules {
     pub click_window: SignedDuration,
     /// How old a click may be for its fingerprint to count.
     pub fingerprint_window: SignedDuration,
-    /// The most confidence a fingerprint gives.
+    /// The most confidence a fingerprint gives; a cap gives way as deals of known truth bear out
+    /// what is said, see [`Calibration::cap`].
     pub fingerprint_cap: f64,
     /// How old a click may be for its IP address to count.
     pub probabilistic_window: SignedDuration,
     /// The most confidence likelihood gives.
     pub probabilistic_cap: f64,
-    /// The least posterior that is a match: below one half another explanation is likelier.
+    /// The least calibrated posterior that is a match.
     pub min_confidence: f64,
     /// How many times as likely as the next ad the best one must be.
     pub min_lead: f64,
-    /// The chance that a form without any id came from an ad click of the window.
-    pub ad_share: f64,
     /// For how long after it an unattributed conversion is tried again.
     pub retry_window: SignedDuration,
+}
+
+impl AttributionRules {
+    /// The `min_confidence` of the shipped configuration.
+    pub const SHIPPED_MIN_CONFIDENCE: f64 = 0.40;
 }
 
 impl Default for AttributionRules {
@@ -209,10 +213,32 @@ impl Default for AttributionRules {
             fingerprint_cap: 0.90,
             probabilistic_window: time::hours(24),
             probabilistic_cap: 0.70,
-            min_confidence: 0.50,
+            min_confidence: Self::SHIPPED_MIN_CONFIDENCE,
             min_lead: 2.0,
-            ad_share: 0.50,
             retry_window: time::days(7),
+        }
+    }
+}
+
+/// What layers two and three go by.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Model {
+    /// How common the values of visitors are.
+    pub traffic: Traffic,
+    /// How people come back.
+    pub linkage: Linkage,
+    /// How far the answers are to be trusted.
+    pub calibration: Calibration,
+}
+
+impl Model {
+    /// What holds for a tenant with this traffic before its deals have taught anything.
+    #[must_use]
+    pub const fn shipped(traffic: Traffic) -> Self {
+        Self {
+            traffic,
+            linkage: Linkage::SHIPPED,
+            calibration: Calibration::SHIPPED,
         }
     }
 }
@@ -272,41 +298,38 @@ pub struct HashLookup {
 /// What to look for once the form visit is known, for layers two and three.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeviceLookups {
-    /// Visits with this fingerprint go into [`Candidates::by_fingerprint`]; its frequency is
-    /// counted over the same window.
+    /// Clicks with this fingerprint go into [`Candidates::by_fingerprint`].
     pub fingerprint: Option<HashLookup>,
-    /// Visits with this IP address go into [`Candidates::by_ip`], likewise.
+    /// Clicks with this IP address go into [`Candidates::by_ip`].
     pub ip: Option<HashLookup>,
-    /// Only the frequency of the user agent is wanted, likewise.
-    pub user_agent: Option<HashLookup>,
-    /// The window in which ad clicks are counted for the fingerprint.
-    pub fingerprint_window: (Timestamp, Timestamp),
-    /// The window in which they are counted for likelihood.
-    pub probabilistic_window: (Timestamp, Timestamp),
 }
 
 /// Says what to look for by the form visit's device; `None` when there is no form visit that may be
 /// compared.
 #[must_use]
 pub fn device_lookups(conversion: &Conversion, rules: &AttributionRules) -> Option<DeviceLookups> {
-    let form = conversion.form_visit()?;
-    if rules.needs_consent && !form.has_consent {
-        return None;
-    }
-    let window = |span| (time::sub(form.at, span), form.at);
+    let form = recognition::comparable(conversion, rules).ok()?;
     let hash = |hash: &Option<KeyedHash>, span| {
-        hash.clone().map(|hash| {
-            let (since, until) = window(span);
-            HashLookup { hash, since, until }
+        hash.clone().map(|hash| HashLookup {
+            hash,
+            since: time::sub(form.at, span),
+            until: form.at,
         })
     };
     Some(DeviceLookups {
         fingerprint: hash(&form.fingerprint, rules.fingerprint_window),
         ip: hash(&form.ip, rules.probabilistic_window),
-        user_agent: hash(&form.user_agent, rules.probabilistic_window),
-        fingerprint_window: window(rules.fingerprint_window),
-        probabilistic_window: window(rules.probabilistic_window),
     })
+}
+
+/// Asks layer one alone, whose answer needs no device: whether it gives the credit.
+#[must_use]
+pub fn is_named(
+    conversion: &Conversion,
+    candidates: &Candidates,
+    rules: &AttributionRules,
+) -> bool {
+    layers::url_param(conversion, candidates, rules).1.is_some()
 }
 
 /// Credits a conversion by the first layer that succeeds.
@@ -315,29 +338,21 @@ pub fn attribute(
     conversion: &Conversion,
     candidates: &Candidates,
     rules: &AttributionRules,
+    model: &Model,
     now: Timestamp,
 ) -> Verdict {
-    let mut attempts = Vec::with_capacity(3);
-    for layer in [
-        layers::url_param,
-        layers::fingerprint,
-        layers::probabilistic,
-    ] {
-        let (attempt, attribution) = layer(conversion, candidates, rules);
-        attempts.push(attempt);
-        if attribution.is_some() {
-            return Verdict {
-                attribution,
-                attempts,
-                retry_until: None,
-            };
-        }
+    let mut answers = vec![layers::url_param(conversion, candidates, rules)];
+    if answers.iter().all(|(_, credit)| credit.is_none()) {
+        answers.extend(recognition::recognise(conversion, candidates, rules, model));
     }
+    let (attempts, credits): (Vec<_>, Vec<_>) = answers.into_iter().unzip();
+    let attribution = credits.into_iter().flatten().next();
     let until = time::add(conversion.at, rules.retry_window);
+    let retry_until = (attribution.is_none() && now < until).then_some(until);
     Verdict {
-        attribution: None,
+        attribution,
         attempts,
-        retry_until: (now < until).then_some(until),
+        retry_until,
     }
 }
 

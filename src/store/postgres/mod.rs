@@ -44,6 +44,7 @@ use super::sql::nodes::{check_own, deposed};
 use crate::domain::ids::TenantId;
 pub use connect::OpenOptions;
 use session::{Patience, Reader, Select, Statement, Tx};
+pub use visits::CLICK_LOOKUPS;
 
 /// The store in one PostgreSQL database. Cheap to clone; clones share it.
 #[derive(Debug, Clone)]

@@ -4,14 +4,14 @@ use async_trait::async_trait;
 
 use super::session::Tx;
 use super::{PostgresStore, column};
-use crate::domain::attribution::Method;
+use crate::domain::attribution::{Attempt, Method};
 use crate::domain::deal::StageValue;
 use crate::domain::ids::{AdId, DealId, TenantId};
 use crate::domain::revenue::RevenueEntry;
 use crate::domain::time::Timestamp;
 use crate::store::StoreError;
 use crate::store::revenue::{LayerCounts, RevenueStore, RevenueTotals, SettledDeal};
-use crate::store::sql::revenue::{check_entries, layers, read_entry, totals};
+use crate::store::sql::revenue::{check_entries, layers, read_attempts, read_entry, totals};
 use crate::store::sql::values::{CreditColumns, clean, clean_opt, id, micros, micros_opt};
 use crate::store::sql::{json, last_of_each, not_one};
 
@@ -232,6 +232,23 @@ impl RevenueStore for PostgresStore {
         write_conversions(&mut tx, tenant, settled, now).await?;
         write_entries(&mut tx, tenant, settled, now).await?;
         tx.commit().await
+    }
+
+    async fn attempts(
+        &self,
+        tenant: &TenantId,
+        deal: &DealId,
+    ) -> Result<Vec<(Timestamp, Attempt)>, StoreError> {
+        let query = sqlx::query(
+            "select at, method, succeeded, confidence, reason, runners_up_json
+             from attribution_performance_log where id in (
+                 select max(id) from attribution_performance_log
+                 where tenant = $1 and deal_id = $2 group by method)",
+        )
+        .bind(tenant.as_str())
+        .bind(deal.as_str());
+        let rows = self.rows("reading what the layers answered", query).await?;
+        read_attempts(&rows)
     }
 
     async fn deal_ledger(

@@ -31,6 +31,11 @@ const SCRIPTS: &[Script] = &[
         include_str!("../../../migrations/postgres/0003_released_leases.sql"),
     ),
     (
+        4,
+        "clicks",
+        include_str!("../../../migrations/postgres/0004_clicks.sql"),
+    ),
+    (
         5,
         "leads",
         include_str!("../../../migrations/postgres/0005_leads.sql"),

@@ -8,13 +8,13 @@ use super::lanes::{Fences, Kept, Server, admitted, flags, not_admitted};
 use super::{PostgresStore, column};
 use crate::domain::ids::{TenantId, VisitId};
 use crate::domain::time::Timestamp;
-use crate::domain::visit::{ValueFrequency, Visit};
+use crate::domain::visit::Visit;
 use crate::store::StoreError;
 use crate::store::sql::lane::{Request, Work};
 use crate::store::sql::nodes::check_own;
-use crate::store::sql::values::{clean, clean_opt, micros, uncount};
-use crate::store::sql::visits::{Keep, SET_CONSENT, hash, read};
-use crate::store::visits::{VisitKey, VisitStore};
+use crate::store::sql::values::{clean_opt, micros};
+use crate::store::sql::visits::{CHUNK, Keep, SET_CONSENT, by_column, hash, read, spread};
+use crate::store::visits::{ClickLookup, VisitStore};
 
 /// The columns of a visit. A `*` would break prepared statements when a later release adds one.
 macro_rules! columns {
@@ -106,37 +106,34 @@ impl Work for Keeping {
     }
 }
 
-/// The value of a key, and the statements that look it up: one per column, so that each has its
-/// index.
-fn lookup(key: &VisitKey) -> (&str, &'static str, &'static str) {
-    /// The two statements of a column.
-    macro_rules! by {
-        ($column:literal) => {
-            (
-                concat!(
-                    "select ",
-                    columns!(),
-                    " from click_tracking where tenant = $1 and ",
-                    $column,
-                    " = $2 and at between $3 and $4 order by at desc, id desc limit $5"
-                ),
-                concat!(
-                    "select count(*) filter (where ",
-                    $column,
-                    " = $2), count(*) from click_tracking
-                     where tenant = $1 and at between $3 and $4 and has_consent = 1"
-                ),
-            )
-        };
-    }
-    let (value, (find, count)) = match key {
-        VisitKey::Fbclid(value) => (value, by!("fbclid")),
-        VisitKey::Fingerprint(hash) => (&hash.0, by!("fingerprint")),
-        VisitKey::Ip(hash) => (&hash.0, by!("ip")),
-        VisitKey::UserAgent(hash) => (&hash.0, by!("user_agent")),
+/// Looks clicks of many keys up at once. One statement per column, so that each has its index; the
+/// inner query reads no more than the limit.
+macro_rules! clicks_by {
+    ($column:literal) => {
+        concat!(
+            "select asked.n, c.* from unnest($2::bigint[], $3::text[], $4::bigint[], $5::bigint[])
+                 as asked (n, value, since, until)
+             cross join lateral (
+                 select ",
+            columns!(),
+            " from click_tracking
+                 where tenant = $1 and ",
+            $column,
+            " = asked.value and ad_id is not null
+                     and at between asked.since and asked.until
+                 order by at desc limit $6) as c
+             order by asked.n, c.at desc, c.id desc"
+        )
     };
-    (value, find, count)
 }
+
+/// The statements that look clicks up by fbclid, fingerprint and address, for whoever wants to see
+/// their plans.
+pub const CLICK_LOOKUPS: [&str; 3] = [
+    clicks_by!("fbclid"),
+    clicks_by!("fingerprint"),
+    clicks_by!("ip"),
+];
 
 #[async_trait]
 impl VisitStore for PostgresStore {
@@ -177,59 +174,60 @@ impl VisitStore for PostgresStore {
         row.as_ref().map(read).transpose()
     }
 
-    async fn visits_by(
+    async fn visits(&self, tenant: &TenantId, ids: &[VisitId]) -> Result<Vec<Visit>, StoreError> {
+        let query = sqlx::query(concat!(
+            "select ",
+            columns!(),
+            " from click_tracking where tenant = $1 and id = any ($2) order by id"
+        ))
+        .bind(tenant.as_str())
+        .bind(column(ids, |id| id.as_str()));
+        let rows = self.rows("reading visits", query).await?;
+        rows.iter().map(read).collect()
+    }
+
+    async fn clicks_by(
         &self,
         tenant: &TenantId,
-        key: &VisitKey,
+        lookups: &[ClickLookup],
+        limit: u32,
+    ) -> Result<Vec<Vec<Visit>>, StoreError> {
+        let mut found = vec![Vec::new(); lookups.len()];
+        let columns = by_column(lookups, CLICK_LOOKUPS);
+        for (statement, asked) in columns {
+            for asked in asked.chunks(CHUNK) {
+                let query = sqlx::query(statement)
+                    .bind(tenant.as_str())
+                    .bind((0..).take(asked.len()).collect::<Vec<i64>>())
+                    .bind(column(asked, |(_, value, _, _)| value.as_str()))
+                    .bind(column(asked, |(_, _, from, _)| *from))
+                    .bind(column(asked, |(_, _, _, to)| *to))
+                    .bind(i64::from(limit));
+                let rows = self.rows("looking up clicks", query).await?;
+                spread(&rows, asked, &mut found)?;
+            }
+        }
+        Ok(found)
+    }
+
+    async fn visits_between(
+        &self,
+        tenant: &TenantId,
         from: Timestamp,
         to: Timestamp,
         limit: u32,
     ) -> Result<Vec<Visit>, StoreError> {
-        let (value, find, _) = lookup(key);
-        let query = sqlx::query(find)
-            .bind(tenant.as_str())
-            .bind(clean(value))
-            .bind(micros(from))
-            .bind(micros(to))
-            .bind(i64::from(limit));
-        let rows = self.rows("looking up visits", query).await?;
-        rows.iter().map(read).collect()
-    }
-
-    async fn visit_frequency(
-        &self,
-        tenant: &TenantId,
-        key: &VisitKey,
-        from: Timestamp,
-        to: Timestamp,
-    ) -> Result<ValueFrequency, StoreError> {
-        let (value, _, count) = lookup(key);
-        let select = sqlx::query_as(count)
-            .bind(tenant.as_str())
-            .bind(clean(value))
-            .bind(micros(from))
-            .bind(micros(to));
-        let (with_value, of): (i64, i64) = self.one("counting visits", select).await?;
-        Ok(ValueFrequency {
-            with_value: uncount(with_value),
-            of: uncount(of),
-        })
-    }
-
-    async fn ad_clicks_between(
-        &self,
-        tenant: &TenantId,
-        from: Timestamp,
-        to: Timestamp,
-    ) -> Result<u64, StoreError> {
-        let select = sqlx::query_as(
-            "select count(*) from click_tracking
-             where tenant = $1 and at between $2 and $3 and ad_id is not null",
-        )
+        let query = sqlx::query(concat!(
+            "select ",
+            columns!(),
+            " from click_tracking where tenant = $1 and at between $2 and $3
+             order by at desc, id desc limit $4"
+        ))
         .bind(tenant.as_str())
         .bind(micros(from))
-        .bind(micros(to));
-        let (found,): (i64,) = self.one("counting clicks", select).await?;
-        Ok(uncount(found))
+        .bind(micros(to))
+        .bind(i64::from(limit));
+        let rows = self.rows("reading visits", query).await?;
+        rows.iter().map(read).collect()
     }
 }

@@ -2,8 +2,10 @@
 
 use super::cells::{Cells, Columns};
 use super::values::{corrupt, credit, id_opt, method_opt, money, uncount};
+use crate::domain::attribution::{Attempt, Method};
 use crate::domain::ids::AdId;
 use crate::domain::revenue::{EntryKind, RevenueEntry};
+use crate::domain::time::Timestamp;
 use crate::store::StoreError;
 use crate::store::revenue::{LayerCounts, RevenueTotals, SettledDeal};
 
@@ -30,6 +32,38 @@ pub(in crate::store) fn read_entry(row: &impl Cells) -> Result<RevenueEntry, Sto
         is_cash: row.flag("is_cash")?,
         occurred_at: row.at("occurred_at")?,
     })
+}
+
+const LOG: &str = "attribution_performance_log";
+
+/// Reads what a layer answered, and when.
+fn read_attempt(row: &impl Cells) -> Result<(Timestamp, Attempt), StoreError> {
+    let row = Columns::of(LOG, row);
+    let method: &str = row.get("method")?;
+    let runners_up: Vec<(String, f64)> = serde_json::from_str(row.get("runners_up_json")?)
+        .map_err(|bad| corrupt(LOG, format!("runners-up that are no list: {bad}")))?;
+    let runners_up = runners_up.into_iter().map(|(ad, sure)| {
+        let ad = AdId::new(ad).map_err(|bad| corrupt(LOG, bad.to_string()))?;
+        Ok((ad, sure))
+    });
+    let attempt = Attempt {
+        method: Method::parse(method)
+            .ok_or_else(|| corrupt(LOG, format!("{method:?} is no layer")))?,
+        succeeded: row.flag("succeeded")?,
+        confidence: row.get("confidence")?,
+        reason: row.get::<&str>("reason")?.to_owned(),
+        runners_up: runners_up.collect::<Result<_, StoreError>>()?,
+    };
+    Ok((row.at("at")?, attempt))
+}
+
+/// Reads what each layer last answered, in the order of the layers.
+pub(in crate::store) fn read_attempts(
+    rows: &[impl Cells],
+) -> Result<Vec<(Timestamp, Attempt)>, StoreError> {
+    let mut attempts: Vec<_> = rows.iter().map(read_attempt).collect::<Result<_, _>>()?;
+    attempts.sort_by_key(|(_, attempt)| attempt.method);
+    Ok(attempts)
 }
 
 /// Refuses entries that are another deal's.

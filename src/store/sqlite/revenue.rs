@@ -5,14 +5,14 @@ use sqlx::SqliteConnection;
 
 use super::SqliteStore;
 use super::faults::fault;
-use crate::domain::attribution::Method;
+use crate::domain::attribution::{Attempt, Method};
 use crate::domain::deal::StageValue;
 use crate::domain::ids::{AdId, DealId, TenantId};
 use crate::domain::revenue::RevenueEntry;
 use crate::domain::time::Timestamp;
 use crate::store::StoreError;
 use crate::store::revenue::{LayerCounts, RevenueStore, RevenueTotals, SettledDeal};
-use crate::store::sql::revenue::{check_entries, layers, read_entry, totals};
+use crate::store::sql::revenue::{check_entries, layers, read_attempts, read_entry, totals};
 use crate::store::sql::values::{CreditColumns, clean, clean_opt, id, micros, micros_opt};
 use crate::store::sql::{json, not_one};
 
@@ -194,6 +194,24 @@ impl RevenueStore for SqliteStore {
         write_conversions(&mut tx, tenant, settled, now).await?;
         write_entries(&mut tx, tenant, settled, now).await?;
         tx.commit().await.map_err(fault(DOING))
+    }
+
+    async fn attempts(
+        &self,
+        tenant: &TenantId,
+        deal: &DealId,
+    ) -> Result<Vec<(Timestamp, Attempt)>, StoreError> {
+        let rows = sqlx::query(
+            "select * from attribution_performance_log where id in (
+                 select max(id) from attribution_performance_log
+                 where tenant = $1 and deal_id = $2 group by method)",
+        )
+        .bind(tenant.as_str())
+        .bind(deal.as_str())
+        .fetch_all(&self.readers)
+        .await
+        .map_err(fault("reading what the layers answered"))?;
+        read_attempts(&rows)
     }
 
     async fn deal_ledger(

@@ -33,6 +33,11 @@ const SCRIPTS: &[Script] = &[
         include_str!("../../../migrations/sqlite/0003_released_leases.sql"),
     ),
     (
+        4,
+        "clicks",
+        include_str!("../../../migrations/sqlite/0004_clicks.sql"),
+    ),
+    (
         5,
         "leads",
         include_str!("../../../migrations/sqlite/0005_leads.sql"),

@@ -8,12 +8,13 @@ use super::faults::fault;
 use super::lanes::Each;
 use crate::domain::ids::{TenantId, VisitId};
 use crate::domain::time::Timestamp;
-use crate::domain::visit::{ValueFrequency, Visit};
+use crate::domain::visit::Visit;
 use crate::store::StoreError;
+use crate::store::sql::json;
 use crate::store::sql::nodes::check_own;
-use crate::store::sql::values::{clean_opt, micros, uncount};
-use crate::store::sql::visits::{Keep, SET_CONSENT, hash, read};
-use crate::store::visits::{VisitKey, VisitStore};
+use crate::store::sql::values::{clean_opt, micros};
+use crate::store::sql::visits::{CHUNK, Keep, SET_CONSENT, by_column, hash, read, spread};
+use crate::store::visits::{ClickLookup, VisitStore};
 
 /// Keeps visits; answers `false` for one that is kept already. Hashes without consent are left out.
 #[derive(Debug)]
@@ -51,44 +52,34 @@ impl Each for Keeping {
     }
 }
 
-/// The value of a key, and the statements that look it up: one per column, so that each has its
-/// index.
-fn lookup(key: &VisitKey) -> (&str, &'static str, &'static str) {
-    match key {
-        VisitKey::Fbclid(value) => (
-            value,
-            "select * from click_tracking
-             where tenant = $1 and fbclid = $2 and at between $3 and $4
-             order by at desc, id desc limit $5",
-            "select count(*) from click_tracking
-             where tenant = $1 and fbclid = $2 and at between $3 and $4 and has_consent = 1",
-        ),
-        VisitKey::Fingerprint(hash) => (
-            &hash.0,
-            "select * from click_tracking
-             where tenant = $1 and fingerprint = $2 and at between $3 and $4
-             order by at desc, id desc limit $5",
-            "select count(*) from click_tracking
-             where tenant = $1 and fingerprint = $2 and at between $3 and $4 and has_consent = 1",
-        ),
-        VisitKey::Ip(hash) => (
-            &hash.0,
-            "select * from click_tracking
-             where tenant = $1 and ip = $2 and at between $3 and $4
-             order by at desc, id desc limit $5",
-            "select count(*) from click_tracking
-             where tenant = $1 and ip = $2 and at between $3 and $4 and has_consent = 1",
-        ),
-        VisitKey::UserAgent(hash) => (
-            &hash.0,
-            "select * from click_tracking
-             where tenant = $1 and user_agent = $2 and at between $3 and $4
-             order by at desc, id desc limit $5",
-            "select count(*) from click_tracking
-             where tenant = $1 and user_agent = $2 and at between $3 and $4 and has_consent = 1",
-        ),
-    }
+/// Looks clicks of many keys up at once: `$2` is a list of `[value, from, to]`. One statement per
+/// column, so that each has its index; the inner query reads no more than the limit.
+macro_rules! clicks_by {
+    ($column:literal) => {
+        concat!(
+            "select asked.key as n, c.* from json_each($2) as asked
+             cross join click_tracking as c
+             where c.tenant = $1 and c.id in (
+                 select k.id from click_tracking as k
+                 where k.tenant = $1 and k.",
+            $column,
+            " = json_extract(asked.value, '$[0]')
+                     and k.ad_id is not null
+                     and k.at between json_extract(asked.value, '$[1]')
+                         and json_extract(asked.value, '$[2]')
+                 order by k.at desc limit $3)
+             order by n, c.at desc, c.id desc"
+        )
+    };
 }
+
+/// The statements that look clicks up by fbclid, fingerprint and address, for whoever wants to see
+/// their plans.
+pub const CLICK_LOOKUPS: [&str; 3] = [
+    clicks_by!("fbclid"),
+    clicks_by!("fingerprint"),
+    clicks_by!("ip"),
+];
 
 #[async_trait]
 impl VisitStore for SqliteStore {
@@ -128,77 +119,67 @@ impl VisitStore for SqliteStore {
         row.as_ref().map(read).transpose()
     }
 
-    async fn visits_by(
+    async fn visits(&self, tenant: &TenantId, ids: &[VisitId]) -> Result<Vec<Visit>, StoreError> {
+        const DOING: &str = "reading visits";
+        let ids: Vec<&str> = ids.iter().map(|id| id.as_str()).collect();
+        let rows = sqlx::query(
+            "select * from click_tracking
+             where tenant = $1 and id in (select value from json_each($2)) order by id",
+        )
+        .bind(tenant.as_str())
+        .bind(json(&ids, DOING)?)
+        .fetch_all(&self.readers)
+        .await
+        .map_err(fault(DOING))?;
+        rows.iter().map(read).collect()
+    }
+
+    async fn clicks_by(
         &self,
         tenant: &TenantId,
-        key: &VisitKey,
+        lookups: &[ClickLookup],
+        limit: u32,
+    ) -> Result<Vec<Vec<Visit>>, StoreError> {
+        const DOING: &str = "looking up clicks";
+        let mut found = vec![Vec::new(); lookups.len()];
+        let mut tx = self.snapshot(DOING).await?;
+        for (statement, asked) in by_column(lookups, CLICK_LOOKUPS) {
+            for asked in asked.chunks(CHUNK) {
+                let values: Vec<_> = asked
+                    .iter()
+                    .map(|(_, value, from, to)| (value, from, to))
+                    .collect();
+                let rows = sqlx::query(statement)
+                    .bind(tenant.as_str())
+                    .bind(json(&values, DOING)?)
+                    .bind(i64::from(limit))
+                    .fetch_all(&mut *tx)
+                    .await
+                    .map_err(fault(DOING))?;
+                spread(&rows, asked, &mut found)?;
+            }
+        }
+        Ok(found)
+    }
+
+    async fn visits_between(
+        &self,
+        tenant: &TenantId,
         from: Timestamp,
         to: Timestamp,
         limit: u32,
     ) -> Result<Vec<Visit>, StoreError> {
-        let (value, statement, _) = lookup(key);
-        let rows = sqlx::query(statement)
-            .bind(tenant.as_str())
-            .bind(value)
-            .bind(micros(from))
-            .bind(micros(to))
-            .bind(i64::from(limit))
-            .fetch_all(&self.readers)
-            .await
-            .map_err(fault("looking up visits"))?;
+        let rows = sqlx::query(
+            "select * from click_tracking where tenant = $1 and at between $2 and $3
+             order by at desc, id desc limit $4",
+        )
+        .bind(tenant.as_str())
+        .bind(micros(from))
+        .bind(micros(to))
+        .bind(i64::from(limit))
+        .fetch_all(&self.readers)
+        .await
+        .map_err(fault("reading visits"))?;
         rows.iter().map(read).collect()
-    }
-
-    async fn visit_frequency(
-        &self,
-        tenant: &TenantId,
-        key: &VisitKey,
-        from: Timestamp,
-        to: Timestamp,
-    ) -> Result<ValueFrequency, StoreError> {
-        let doing = "counting visits";
-        let (value, _, statement) = lookup(key);
-        let mut tx = self.snapshot(doing).await?;
-        let with_value: i64 = sqlx::query_scalar(statement)
-            .bind(tenant.as_str())
-            .bind(value)
-            .bind(micros(from))
-            .bind(micros(to))
-            .fetch_one(&mut *tx)
-            .await
-            .map_err(fault(doing))?;
-        let of: i64 = sqlx::query_scalar(
-            "select count(*) from click_tracking
-             where tenant = $1 and at between $2 and $3 and has_consent = 1",
-        )
-        .bind(tenant.as_str())
-        .bind(micros(from))
-        .bind(micros(to))
-        .fetch_one(&mut *tx)
-        .await
-        .map_err(fault(doing))?;
-        Ok(ValueFrequency {
-            with_value: uncount(with_value),
-            of: uncount(of),
-        })
-    }
-
-    async fn ad_clicks_between(
-        &self,
-        tenant: &TenantId,
-        from: Timestamp,
-        to: Timestamp,
-    ) -> Result<u64, StoreError> {
-        let found: i64 = sqlx::query_scalar(
-            "select count(*) from click_tracking
-             where tenant = $1 and at between $2 and $3 and ad_id is not null",
-        )
-        .bind(tenant.as_str())
-        .bind(micros(from))
-        .bind(micros(to))
-        .fetch_one(&self.readers)
-        .await
-        .map_err(fault("counting clicks"))?;
-        Ok(uncount(found))
     }
 }

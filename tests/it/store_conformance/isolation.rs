@@ -110,6 +110,7 @@ pub(super) async fn nothing_of_one_tenant_is_read_for_another(db: Db) {
     assert!(db.job_status(&g).await.unwrap().is_empty());
     assert_eq!(db.cursor(&g, "c").await.unwrap(), None);
     assert!(db.deal_ledger(&g, &deal_id("d")).await.unwrap().is_empty());
+    assert!(db.attempts(&g, &deal_id("d")).await.unwrap().is_empty());
     assert!(db.revenue_by_ad(&g, at(-99)).await.unwrap().is_empty());
     assert_eq!(
         db.deals_by_layer(&g, at(-99)).await.unwrap(),
@@ -121,11 +122,13 @@ pub(super) async fn nothing_of_one_tenant_is_read_for_another(db: Db) {
     let visit = visits::visit("v1", 0);
     assert!(db.visit(&g, &visit.id).await.unwrap().is_none());
     let key = VisitKey::Fbclid("IwAR1".to_owned());
-    let found = db.visits_by(&g, &key, at(-9), at(9), 9).await.unwrap();
+    let lookups = [visits::lookup(key, -9, 9)];
+    let found = db.clicks_by(&g, &lookups, 9).await.unwrap();
+    assert_eq!(found, [[]]);
+    let ids = std::slice::from_ref(&visit.id);
+    assert!(db.visits(&g, ids).await.unwrap().is_empty());
+    let found = db.visits_between(&g, at(-9), at(9), 9).await.unwrap();
     assert!(found.is_empty());
-    let found = db.visit_frequency(&g, &key, at(-9), at(9)).await.unwrap();
-    assert_eq!((found.with_value, found.of), (0, 0));
-    assert_eq!(db.ad_clicks_between(&g, at(-9), at(9)).await.unwrap(), 0);
     assert!(db.past_ads(&g, "m").await.unwrap().is_empty());
 
     // The same ids of Globex's own are other things.

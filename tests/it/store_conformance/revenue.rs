@@ -82,6 +82,42 @@ pub(super) async fn settling_writes_all_of_it(db: Db) {
     assert!(unsettled(&db, 30).await.is_empty());
 }
 
+pub(super) async fn the_last_answer_of_each_layer_is_read(db: Db) {
+    let mut first = settled("d", fresh(&db, "d").await, Vec::new());
+    let attempt = |method, reason: &str| Attempt {
+        method,
+        succeeded: false,
+        confidence: 0.25,
+        reason: reason.to_owned(),
+        runners_up: vec![(ad("a2"), 0.125), (ad("a3"), 0.0625)],
+    };
+    let fingerprint = attempt(Method::Fingerprint, "a popular phone");
+    first.attempts.push(fingerprint.clone());
+    settle(&db, &first).await.unwrap();
+    let mut second = first.clone();
+    second.revision = {
+        record(&db, &[deal("d", "won", 2)], 6).await;
+        let found = unsettled(&db, 6).await;
+        found.iter().find(|(name, _)| name == "d").unwrap().1
+    };
+    second.attempts = vec![attempt(Method::UrlParam, "no id")];
+    db.settle_deal(&acme(), &second, at(30)).await.unwrap();
+    let last = db.attempts(&acme(), &deal_id("d")).await.unwrap();
+    assert_eq!(
+        last,
+        [
+            (at(30), attempt(Method::UrlParam, "no id")),
+            (at(20), fingerprint)
+        ]
+    );
+    assert!(
+        db.attempts(&acme(), &deal_id("e"))
+            .await
+            .unwrap()
+            .is_empty()
+    );
+}
+
 pub(super) async fn a_state_is_settled_once(db: Db) {
     let revision = fresh(&db, "a").await;
     let write = settled("a", revision, vec![entry("a", Some("a1"), 100, 1)]);

@@ -1,6 +1,6 @@
 use super::*;
 use roasd::domain::visit::{AdParameters, KeyedHash, Visit};
-use roasd::store::visits::VisitKey;
+use roasd::store::visits::{ClickLookup, VisitKey};
 
 fn hash(text: &str) -> KeyedHash {
     KeyedHash(text.to_owned())
@@ -28,9 +28,18 @@ async fn record(db: &Db, visit: &Visit) {
     assert!(db.record_visit(&acme(), visit).await.unwrap());
 }
 
+pub(super) fn lookup(key: VisitKey, from: i64, to: i64) -> ClickLookup {
+    ClickLookup {
+        key,
+        from: at(from),
+        to: at(to),
+    }
+}
+
 async fn found(db: &Db, key: &VisitKey) -> Vec<String> {
-    let found = db.visits_by(&acme(), key, at(0), at(10), 10).await.unwrap();
-    found.iter().map(|visit| visit.id.to_string()).collect()
+    let lookups = [lookup(key.clone(), 0, 10)];
+    let found = db.clicks_by(&acme(), &lookups, 10).await.unwrap();
+    found[0].iter().map(|visit| visit.id.to_string()).collect()
 }
 
 pub(super) async fn a_visit_is_kept_once(db: Db) {
@@ -86,12 +95,11 @@ pub(super) async fn visits_are_found_by_each_key(db: Db) {
         VisitKey::Fbclid("IwAR1".to_owned()),
         VisitKey::Fingerprint(hash("device")),
         VisitKey::Ip(hash("ip")),
-        VisitKey::UserAgent(hash("agent")),
     ] {
         assert_eq!(found(&db, &key).await, ["d", "c", "b"], "{key:?}");
-        let one = db.visits_by(&acme(), &key, at(0), at(10), 1).await.unwrap();
-        assert_eq!(one.len(), 1);
-        assert_eq!(one[0], visit("d", 10));
+        let one = [lookup(key, 0, 10)];
+        let one = db.clicks_by(&acme(), &one, 1).await.unwrap();
+        assert_eq!(one, [[visit("d", 10)]]);
     }
     assert!(found(&db, &VisitKey::Ip(hash("device"))).await.is_empty());
 }
@@ -111,37 +119,72 @@ pub(super) async fn hashes_need_consent(db: Db) {
     assert!(!kept.has_consent);
 }
 
-pub(super) async fn frequency_counts_consent_alone(db: Db) {
-    for (id, consent, device) in [("a", true, "x"), ("b", true, "y"), ("c", false, "x")] {
-        let visit = Visit {
-            has_consent: consent,
-            fingerprint: Some(hash(device)),
-            ..visit(id, 5)
-        };
-        record(&db, &visit).await;
-    }
-    record(&db, &visit("late", 11)).await;
-    let count = async |key: VisitKey| {
-        let found = db
-            .visit_frequency(&acme(), &key, at(0), at(10))
-            .await
-            .unwrap();
-        (found.with_value, found.of)
-    };
-    assert_eq!(count(VisitKey::Fingerprint(hash("x"))).await, (1, 2));
-    assert_eq!(count(VisitKey::Fbclid("IwAR1".to_owned())).await, (2, 2));
-    assert_eq!(count(VisitKey::Ip(hash("none"))).await, (0, 2));
-}
-
 pub(super) async fn clicks_name_an_ad(db: Db) {
     record(&db, &visit("a", 0)).await;
-    record(&db, &visit("b", 10)).await;
     let plain = Visit {
-        ad: AdParameters::default(),
-        ..visit("c", 5)
+        ad: AdParameters {
+            ad: None,
+            ..visit("b", 5).ad
+        },
+        ..visit("b", 5)
     };
     record(&db, &plain).await;
-    let count = async |to| db.ad_clicks_between(&acme(), at(0), at(to)).await.unwrap();
-    assert_eq!(count(10).await, 2);
-    assert_eq!(count(9).await, 1);
+    for key in [
+        VisitKey::Fbclid("IwAR1".to_owned()),
+        VisitKey::Fingerprint(hash("device")),
+        VisitKey::Ip(hash("ip")),
+    ] {
+        assert_eq!(found(&db, &key).await, ["a"]);
+    }
+}
+
+pub(super) async fn many_lookups_are_answered_at_once(db: Db) {
+    // More than go into one statement, each with a value and a window of its own.
+    for n in 0..40 {
+        let click = Visit {
+            fingerprint: Some(hash(&format!("d{}", n % 10))),
+            ip: Some(hash(&format!("i{}", n % 4))),
+            ..visit(&format!("v{n:02}"), n)
+        };
+        record(&db, &click).await;
+    }
+    let lookups: Vec<ClickLookup> = (0..2_500)
+        .map(|n| match n % 3 {
+            0 => lookup(
+                VisitKey::Fingerprint(hash(&format!("d{}", n % 11))),
+                n % 7,
+                35,
+            ),
+            1 => lookup(VisitKey::Ip(hash(&format!("i{}", n % 5))), 0, n % 50),
+            _ => lookup(VisitKey::Fbclid("IwAR1".to_owned()), n % 40, n % 40 + 1),
+        })
+        .collect();
+    let all = db.clicks_by(&acme(), &lookups, 3).await.unwrap();
+    assert_eq!(all.len(), lookups.len());
+    assert!(all.iter().any(|found| found.len() == 3) && all.iter().any(Vec::is_empty));
+    for (asked, found) in lookups.iter().zip(&all).step_by(97) {
+        let alone = db.clicks_by(&acme(), std::slice::from_ref(asked), 3).await;
+        assert_eq!(&alone.unwrap()[0], found, "{asked:?}");
+        for click in found {
+            assert!(asked.from <= click.at && click.at <= asked.to);
+        }
+        assert!(found.is_sorted_by(|a, b| a.at >= b.at));
+    }
+    assert!(db.clicks_by(&acme(), &[], 3).await.unwrap().is_empty());
+}
+
+pub(super) async fn visits_are_read_by_id_and_by_time(db: Db) {
+    for (id, s) in [("a", 0), ("b", 5), ("c", 10), ("d", 11)] {
+        record(&db, &visit(id, s)).await;
+    }
+    let ids = ["d", "b", "none", "b"].map(|id| id.parse().unwrap());
+    let found = db.visits(&acme(), &ids).await.unwrap();
+    assert_eq!(found, [visit("b", 5), visit("d", 11)]);
+    let between = async |limit| {
+        let found = db.visits_between(&acme(), at(0), at(10), limit).await;
+        let ids = found.unwrap().into_iter().map(|visit| visit.id.to_string());
+        ids.collect::<Vec<_>>()
+    };
+    assert_eq!(between(9).await, ["c", "b", "a"]);
+    assert_eq!(between(2).await, ["c", "b"]);
 }
