@@ -11,7 +11,7 @@
 //! was, and once with the clicks of the true ad taken out, as if no ad had brought them.
 
 use super::calibration::{Calibration, Judged};
-use super::likelihood::{GAPS, Linkage, Match, PATTERNS, SPANS};
+use super::likelihood::{GAPS, Linkage, Match, PATTERNS};
 use super::probability::Probability;
 use super::recognition::{self, Click};
 use super::traffic::Traffic;
@@ -151,7 +151,6 @@ fn maximise(examples: &[Example<'_>], clicks_per_hour: f64) -> Linkage {
             agreement: agreement.map(shares::<PATTERNS>),
         };
     }
-    debug_assert_eq!(linkage.agreement.len(), SPANS);
     linkage
 }
 
@@ -171,8 +170,8 @@ fn calibrate(
         return Calibration::SHIPPED;
     }
     let labelled = || {
-        let with = |e| Example::truth_of(e).map(|truth| (e, truth));
-        examples.iter().filter_map(with)
+        let known = examples.iter();
+        known.filter_map(|example| Some((example, example.truth.as_ref()?)))
     };
     // How often the click can be found where an ad is known to be the cause, with what is shipped as
     // as many deals again.
@@ -219,10 +218,4 @@ fn calibrate(
         judge(asked(Some(truth)), (1.0 - caused) * like);
     }
     Calibration::fit(&judged, known)
-}
-
-impl Example<'_> {
-    const fn truth_of(&self) -> Option<&AdId> {
-        self.truth.as_ref()
-    }
 }

@@ -45,12 +45,6 @@ impl Probability {
         self.0
     }
 
-    /// The probability that it is not so.
-    #[must_use]
-    pub fn complement(self) -> Self {
-        Self(1.0 - self.0)
-    }
-
     /// The smaller of two.
     #[must_use]
     pub fn min(self, other: Self) -> Self {

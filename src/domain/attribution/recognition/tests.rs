@@ -107,10 +107,8 @@ fn what_differs_speaks_against_a_match() {
     let same = said(|_| {});
     let unknown = said(|click| click.user_agent = None);
     let other = said(|click| click.user_agent = Some(hash("chrome")));
-    assert!(
-        same > unknown && unknown > other,
-        "{same} {unknown} {other}"
-    );
+    // Everybody with that phone has that user agent: not to know it costs nothing.
+    assert!(same > other && unknown > other, "{same} {unknown} {other}");
     assert!(said(|click| click.ip = Some(hash("elsewhere"))) < same);
 }
 
@@ -191,7 +189,7 @@ fn calibration_moves_what_is_said_and_lifts_the_cap_it_has_borne_out() {
     };
     assert!(confidence(990).unwrap() > 0.95);
     assert!(confidence(500) < confidence(990));
-    assert_eq!(confidence(50), None);
+    assert!(confidence(50) < confidence(500));
 }
 
 proptest! {
