@@ -1,14 +1,9 @@
 //! What deliveries ask for, whoever sent them: deals and leads to be read, people to be forgotten.
 
 use super::context::Context;
-use crate::domain::attribution::MetaLead;
-use crate::domain::deal::Contact;
-use crate::domain::ids::{ContactId, LeadId, TenantId};
-use crate::domain::lead::Lead;
-use crate::domain::time::Timestamp;
+use crate::domain::ids::{ContactId, LeadId};
+use crate::store::StoreError;
 use crate::store::inbox::{ClaimedDelivery, DeliveryOutcome};
-use crate::store::leads::LeadKeys;
-use crate::store::{Store, StoreError};
 use crate::vendors::hubspot::events::{self as hubspot, EventKind};
 use crate::vendors::meta::events as meta;
 
@@ -122,59 +117,10 @@ pub(super) async fn erase(context: &Context, contact: &ContactId) -> Result<(), 
     Ok(())
 }
 
-/// Leads that may be those of these contacts, by id, mail address or telephone number.
-pub(super) async fn leads_of(
-    store: &dyn Store,
-    tenant: &TenantId,
-    contacts: impl Iterator<Item = &Contact>,
-) -> Result<Vec<Lead>, StoreError> {
-    let mut keys = LeadKeys::default();
-    for facts in contacts.map(|contact| &contact.facts) {
-        let id = facts.meta_lead_id.as_deref().map(LeadId::new);
-        keys.ids.extend(id.into_iter().flatten());
-        keys.emails.extend(facts.email.clone());
-        keys.phones.extend(facts.phone.clone());
-    }
-    if keys == LeadKeys::default() {
-        return Ok(Vec::new());
-    }
-    store.leads(tenant, &keys).await
-}
-
-/// What the leads say of a deal's contacts. One that carries no lead's id gets that of the last lead
-/// before the deal with the same mail address or telephone number: Meta's forms and the CRM seldom
-/// share more.
-pub(super) fn match_leads(
-    leads: &[Lead],
-    contacts: &mut [Contact],
-    at: Timestamp,
-) -> Vec<MetaLead> {
-    let mut evidence = Vec::new();
-    for facts in contacts.iter_mut().map(|contact| &mut contact.facts) {
-        let is_its = |lead: &&Lead| {
-            facts.meta_lead_id.as_deref() == Some(lead.id.as_str())
-                || lead.is_of(facts.email.as_ref(), facts.phone.as_ref())
-        };
-        let own: Vec<&Lead> = leads.iter().filter(is_its).collect();
-        evidence.extend(own.iter().filter_map(|lead| lead.evidence()));
-        let is_known = |id: &String| own.iter().any(|lead| lead.id.as_str() == id);
-        if facts.meta_lead_id.as_ref().is_some_and(is_known) {
-            continue;
-        }
-        let before = own
-            .iter()
-            .filter(|lead| lead.ad.is_some() && lead.made_at <= at)
-            .filter(|lead| lead.is_of(facts.email.as_ref(), facts.phone.as_ref()));
-        if let Some(last) = before.max_by_key(|lead| (lead.made_at, &lead.id)) {
-            facts.meta_lead_id = Some(last.id.as_str().to_owned());
-        }
-    }
-    evidence
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::time::Timestamp;
     use serde_json::{Value, json};
 
     fn delivered(source: &str, body: &Value) -> Read {

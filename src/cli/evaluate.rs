@@ -37,7 +37,7 @@ struct AttributionArgs {
     /// Seed of the made-up tenants.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Take the tenants that constants were chosen on, not those that figures are reported on.
+    /// Take the tenants that the model was made on, not those that figures are reported on.
     #[arg(long)]
     tuning: bool,
     /// Write the reliability diagram to this SVG file.
@@ -103,9 +103,9 @@ fn report(args: &AttributionArgs, evaluation: &Evaluation) -> anyhow::Result<Str
         all.caused,
         all.organic,
         if args.tuning {
-            "These are the\ntenants that constants were chosen on; report figures without --tuning."
+            "These are the\ntenants that the model was made on; report figures without --tuning."
         } else {
-            "Constants\nwere chosen on other seeds and on tenants with other settings (--tuning shows those)."
+            "The model\nwas made on other tenants (--tuning shows those) and not changed after it had met these."
         },
     )?;
     let percent = |share: f64| format!("{:.1} %", share * 100.0);

@@ -186,8 +186,13 @@ async fn the_store_makes_no_difference() {
     let database = crate::support::postgres::Database::empty().await;
     let on_postgres = a_day(Some(database.url())).await;
     assert!(on_sqlite.len() > 10, "{}", on_sqlite.len());
-    for (left, right) in on_sqlite.iter().zip(&on_postgres) {
+    assert_eq!(on_sqlite.len(), on_postgres.len());
+    for (left, right) in on_sqlite.into_iter().zip(on_postgres) {
+        let (left, mut right) = (left.entry, right.entry);
+        // Where there may be several nodes, the log names the one that acted.
+        if let Some((who, _)) = right.actor.split_once('@') {
+            right.actor = who.to_owned();
+        }
         assert_eq!(left, right);
     }
-    assert_eq!(on_sqlite.len(), on_postgres.len());
 }

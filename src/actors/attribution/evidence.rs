@@ -3,24 +3,23 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::super::intake;
 use crate::domain::attribution::learning::{self, Learned};
 use crate::domain::attribution::traffic::Traffic;
 use crate::domain::attribution::{
     self, AttributionRules, Candidates, Conversion, DeviceLookups, HashLookup, Placement,
 };
-use crate::domain::deal::Deal;
-use crate::domain::ids::{AdId, ContactId, DealId, TenantId, VisitId};
+use crate::domain::deal::{Contact, Deal};
+use crate::domain::ids::{AdId, ContactId, DealId, LeadId, TenantId, VisitId};
+use crate::domain::lead::Leads;
 use crate::domain::stages;
 use crate::domain::time::{self, SignedDuration, Timestamp};
 use crate::domain::visit::{KeyedHash, Visit};
+use crate::store::leads::LeadKeys;
 use crate::store::visits::{ClickLookup, VisitKey};
 use crate::store::{Store, StoreError};
 
 /// Clicks compared at most per value, the newest: what more share proves nothing.
 const CLICKS: u32 = 32;
-/// Deals whose leads are looked up at a time.
-const LEADS_OF: usize = 200;
 /// Visits that frequencies are counted over: a week, but no more than tell a value of one in
 /// thousands.
 const TRAFFIC: SignedDuration = time::days(7);
@@ -87,45 +86,46 @@ pub async fn gather(
     ids.sort();
     ids.dedup();
     let contacts = store.contacts(tenant, &ids).await?;
+    let leads = leads(store, tenant, &contacts).await?;
     let contacts: BTreeMap<_, _> = contacts.into_iter().map(|c| (c.id.clone(), c)).collect();
     let mut gathered: Vec<(Conversion, Candidates)> = asked
         .iter()
         .map(|asked| {
             let of = |id| contacts.get(id).cloned();
+            let mut people: Vec<Contact> = asked.contacts.iter().filter_map(of).collect();
+            let candidates = Candidates {
+                leads: leads.name(&mut people, asked.at),
+                placements: placements.clone(),
+                ..Candidates::default()
+            };
             let conversion = Conversion {
                 deal: asked.deal.clone(),
                 at: asked.at,
-                contacts: asked.contacts.iter().filter_map(of).collect(),
+                contacts: people,
                 form_visits: Vec::new(),
-            };
-            let candidates = Candidates {
-                placements: placements.clone(),
-                ..Candidates::default()
             };
             (conversion, candidates)
         })
         .collect();
-    by_lead(store, tenant, &mut gathered).await?;
     by_id(store, tenant, &mut gathered, rules).await?;
     recognisable(store, tenant, &mut gathered, rules, by_device).await?;
     Ok(gathered)
 }
 
-/// Finds the leads of Meta's forms that the contacts are.
-async fn by_lead(
+/// The leads that these contacts may have left in Meta's forms.
+async fn leads(
     store: &dyn Store,
     tenant: &TenantId,
-    gathered: &mut [(Conversion, Candidates)],
-) -> Result<(), StoreError> {
-    for some in gathered.chunks_mut(LEADS_OF) {
-        let contacts = some.iter().flat_map(|(conversion, _)| &conversion.contacts);
-        let leads = intake::leads_of(store, tenant, contacts).await?;
-        for (conversion, candidates) in some {
-            let contacts = &mut conversion.contacts;
-            candidates.leads = intake::match_leads(&leads, contacts, conversion.at);
-        }
+    contacts: &[Contact],
+) -> Result<Leads, StoreError> {
+    let mut keys = LeadKeys::default();
+    for facts in contacts.iter().map(|contact| &contact.facts) {
+        let id = facts.meta_lead_id.as_deref().map(LeadId::new);
+        keys.ids.extend(id.into_iter().flatten());
+        keys.emails.extend(facts.email.clone());
+        keys.phones.extend(facts.phone.clone());
     }
-    Ok(())
+    Ok(Leads::of(store.leads(tenant, &keys).await?))
 }
 
 /// Finds what the contacts name: their form visits, and the clicks of their fbclids.

@@ -23,7 +23,7 @@ use world::World;
 /// Which made-up tenants are looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
-    /// Those that constants were chosen on.
+    /// Those that the model was made on.
     Tuning,
     /// Those that figures are reported on: other seeds and other settings, never looked at when a
     /// constant was chosen.

@@ -76,8 +76,9 @@ const GYM: Settings = Settings {
 };
 
 impl Settings {
-    /// Tenants that constants were chosen on.
-    pub(super) const TUNED: [Self; 3] = [
+    /// Tenants that were looked at while the model was made: constants were chosen on the first three,
+    /// and mistakes found on the others.
+    pub(super) const TUNED: [Self; 7] = [
         GYM,
         Self {
             name: "shop",
@@ -105,10 +106,6 @@ impl Settings {
             },
             ..GYM
         },
-    ];
-
-    /// Tenants that figures are reported on.
-    pub(super) const REPORTED: [Self; 4] = [
         Self {
             name: "clinic",
             clicks_per_day: 380.0,
@@ -166,6 +163,104 @@ impl Settings {
                 gateways: 30,
                 line: [0.45, 0.47, 0.08],
                 same_line: 0.62,
+                ..CITY
+            },
+            ..GYM
+        },
+    ];
+
+    /// Tenants that figures are reported on. They were made up when the model was finished, and it was
+    /// not changed after it had seen them.
+    pub(super) const REPORTED: [Self; 4] = [
+        Self {
+            name: "dentist",
+            ads: 9,
+            clicks_per_day: 290.0,
+            clicks_again: 0.07,
+            other_visits_per_day: 510.0,
+            consents: 0.66,
+            deals_per_click: 0.055,
+            landing: 0.38,
+            kept: 0.15,
+            crm_only: 0.12,
+            lost: 0.26,
+            organic_per_day: 17.0,
+            organic_calls: 0.20,
+            forwarded: 0.018,
+            households: 0.025,
+            population: Population {
+                models: 1_050,
+                popularity: 1.0,
+                homes: 45_000,
+                gateways: 70,
+                line: [0.70, 0.19, 0.11],
+                same_browser: 0.69,
+                own_browser: 0.16,
+                delay: [(0.35, 0.4), (0.40, 7.0), (0.25, 48.0)],
+                ..CITY
+            },
+            ..GYM
+        },
+        Self {
+            name: "furniture",
+            ads: 52,
+            clicks_per_day: 1_600.0,
+            clicks_again: 0.06,
+            other_visits_per_day: 2_100.0,
+            consents: 0.81,
+            deals_per_click: 0.025,
+            organic_per_day: 45.0,
+            forwarded: 0.02,
+            population: Population {
+                models: 1_500,
+                homes: 150_000,
+                gateways: 180,
+                line: [0.58, 0.31, 0.11],
+                delay: [(0.30, 0.3), (0.35, 9.0), (0.35, 60.0)],
+                ..CITY
+            },
+            ..GYM
+        },
+        Self {
+            name: "tickets",
+            ads: 24,
+            clicks_per_day: 950.0,
+            clicks_again: 0.10,
+            other_visits_per_day: 700.0,
+            consents: 0.86,
+            deals_per_click: 0.05,
+            landing: 0.48,
+            lost: 0.20,
+            organic_per_day: 35.0,
+            organic_calls: 0.02,
+            households: 0.04,
+            population: Population {
+                models: 520,
+                popularity: 1.1,
+                clicks_in_app: 0.93,
+                line: [0.36, 0.58, 0.06],
+                gateways: 55,
+                delay: [(0.75, 0.15), (0.18, 3.0), (0.07, 30.0)],
+                ..CITY
+            },
+            ..GYM
+        },
+        Self {
+            name: "law firm",
+            ads: 6,
+            clicks_per_day: 240.0,
+            other_visits_per_day: 260.0,
+            consents: 0.73,
+            deals_per_click: 0.06,
+            crm_only: 0.18,
+            lost: 0.30,
+            organic_per_day: 9.0,
+            organic_calls: 0.25,
+            population: Population {
+                homes: 70_000,
+                offices: 240,
+                line: [0.48, 0.22, 0.30],
+                same_line: 0.48,
                 ..CITY
             },
             ..GYM

@@ -1,10 +1,11 @@
 //! Rows of `meta_leads`; both stores take the statements as they are.
 
 use super::cells::{Cells, Columns};
+use crate::domain::ids::LeadId;
 use crate::domain::lead::Lead;
 use crate::domain::visit::KeyedHash;
 use crate::store::StoreError;
-use crate::store::leads::WantedLead;
+use crate::store::leads::{LeadKeys, WantedLead};
 
 const TABLE: &str = "meta_leads";
 
@@ -33,20 +34,27 @@ pub(in crate::store) const PUT_OFF: &str =
     "update meta_leads set due_at = $3, fault = $4, attempt = attempt + 1
      where tenant = $1 and id = $2";
 
-macro_rules! by {
-    ($column:literal) => {
+/// Leads by many values of one column, which the backend says how to compare with.
+macro_rules! leads_by {
+    ($column:literal, $among:literal) => {
         concat!(
             "select id, made_at, form_id, ad_id, ad_set_id, campaign_id, email_hash, phone_hash
              from meta_leads where tenant = $1 and made_at is not null and ",
             $column,
-            " = $2"
+            $among
         )
     };
 }
+pub(in crate::store) use leads_by;
 
-pub(in crate::store) const BY_ID: &str = by!("id");
-pub(in crate::store) const BY_EMAIL: &str = by!("email_hash");
-pub(in crate::store) const BY_PHONE: &str = by!("phone_hash");
+/// Ids, mail addresses and telephone numbers, each as plain values.
+pub(in crate::store) fn values(keys: &LeadKeys) -> [Vec<&str>; 3] {
+    [
+        keys.ids.iter().map(LeadId::as_str).collect(),
+        keys.emails.iter().map(|hash| hash.0.as_str()).collect(),
+        keys.phones.iter().map(|hash| hash.0.as_str()).collect(),
+    ]
+}
 
 /// Reads a lead.
 pub(in crate::store) fn read(row: &impl Cells) -> Result<Lead, StoreError> {

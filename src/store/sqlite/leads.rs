@@ -9,11 +9,15 @@ use crate::domain::lead::Lead;
 use crate::domain::time::Timestamp;
 use crate::store::StoreError;
 use crate::store::leads::{LeadKeys, LeadStore, WantedLead};
+use crate::store::sql::json;
 use crate::store::sql::leads::{
-    BY_EMAIL, BY_ID, BY_PHONE, PUT_OFF, RECORD, REQUEST, REQUESTED, UNSETTLE, in_order, read,
-    wanted,
+    PUT_OFF, RECORD, REQUEST, REQUESTED, UNSETTLE, in_order, leads_by, read, values, wanted,
 };
 use crate::store::sql::values::{clean, clean_opt, micros, micros_opt};
+
+const BY_ID: &str = leads_by!("id", " in (select value from json_each($2))");
+const BY_EMAIL: &str = leads_by!("email_hash", " in (select value from json_each($2))");
+const BY_PHONE: &str = leads_by!("phone_hash", " in (select value from json_each($2))");
 
 #[async_trait]
 impl LeadStore for SqliteStore {
@@ -104,17 +108,18 @@ impl LeadStore for SqliteStore {
     }
 
     async fn leads(&self, tenant: &TenantId, keys: &LeadKeys) -> Result<Vec<Lead>, StoreError> {
-        let ids = keys.ids.iter().map(|id| (BY_ID, id.as_str()));
-        let emails = keys.emails.iter().map(|hash| (BY_EMAIL, hash.0.as_str()));
-        let phones = keys.phones.iter().map(|hash| (BY_PHONE, hash.0.as_str()));
+        let doing = "looking up leads";
         let mut leads = Vec::new();
-        for (statement, key) in ids.chain(emails).chain(phones) {
+        for (statement, values) in [BY_ID, BY_EMAIL, BY_PHONE].into_iter().zip(values(keys)) {
+            if values.is_empty() {
+                continue;
+            }
             let rows = sqlx::query(statement)
                 .bind(tenant.as_str())
-                .bind(key)
+                .bind(json(&values, doing)?)
                 .fetch_all(&self.readers)
                 .await
-                .map_err(fault("looking up leads"))?;
+                .map_err(fault(doing))?;
             for row in &rows {
                 leads.push(read(row)?);
             }

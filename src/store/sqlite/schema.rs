@@ -147,18 +147,14 @@ fn migrate_fault(path: &Path, error: MigrateError) -> StoreError {
 /// Refuses the database of another program.
 async fn check_owner(conn: &mut SqliteConnection, path: &Path) -> Result<(), StoreError> {
     let told = |error: sqlx::Error| cannot_open(path, &error);
-    let owner: i64 = sqlx::query_scalar("pragma application_id")
-        .fetch_one(&mut *conn)
-        .await
-        .map_err(told)?;
-    if owner == APPLICATION_ID {
-        return Ok(());
-    }
-    let tables: i64 = sqlx::query_scalar("select count(*) from sqlite_master")
-        .fetch_one(&mut *conn)
-        .await
-        .map_err(told)?;
-    if tables == 0 {
+    // At one moment: another process may just be making the tables.
+    let (owner, tables): (i64, i64) = sqlx::query_as(
+        "select application_id, (select count(*) from sqlite_master) from pragma_application_id",
+    )
+    .fetch_one(&mut *conn)
+    .await
+    .map_err(told)?;
+    if owner == APPLICATION_ID || tables == 0 {
         return Ok(());
     }
     Err(refuse(
