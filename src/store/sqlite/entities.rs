@@ -1,10 +1,10 @@
 //! The account's structure and its history.
 
 use async_trait::async_trait;
-use sqlx::SqliteConnection;
+use sqlx::{QueryBuilder, SqliteConnection};
 
-use super::SqliteStore;
 use super::faults::fault;
+use super::{BIND_LIMIT, SqliteStore};
 use crate::domain::change::{BudgetMove, PendingChange, Target};
 use crate::domain::ids::TenantId;
 use crate::domain::money::{Currency, Money};
@@ -20,75 +20,89 @@ use crate::store::sql::values::{TargetColumns, clean, micros};
 
 const RECORDING: &str = "recording the account's structure";
 
-/// Writes an object with the budget and status to keep, which may be others than it was read with.
+/// An object with the budget and status to keep, which may be others than it was read with.
+type Kept<'a> = (Object<'a>, (Budget, RunStatus));
+
+/// Columns of a row that [`upsert`] binds.
+const COLUMNS: usize = 30;
+
+/// Writes objects.
 async fn upsert(
     conn: &mut SqliteConnection,
     tenant: &TenantId,
-    object: &Object<'_>,
-    settings: (Budget, RunStatus),
+    objects: &[Kept<'_>],
     account: Currency,
     read_at: Timestamp,
 ) -> Result<(), StoreError> {
-    let columns = EntityColumns::of(object, settings, account);
-    sqlx::query(
-        "insert into ad_entities (tenant, entity_type, id, campaign_id, ad_set_id, name, status,
-             effective_status, budget_type, budget_minor, currency, first_daily_budget_minor,
-             first_currency, objective, shares_budgets, has_budget_schedule, smart_promotion,
-             learning_status, learning_last_edit_at, creative_id, creative_title, creative_body,
-             creative_description, creative_call_to_action, creative_format, creative_link,
-             creative_url_tags, created_at, updated_at, first_seen_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $11, $13, $14, $15, $16, $17,
-             $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29)
-         on conflict (tenant, entity_type, id) do update set
-             campaign_id = excluded.campaign_id, ad_set_id = excluded.ad_set_id,
-             name = excluded.name, status = excluded.status,
-             effective_status = excluded.effective_status, budget_type = excluded.budget_type,
-             budget_minor = excluded.budget_minor, currency = excluded.currency,
-             objective = excluded.objective, shares_budgets = excluded.shares_budgets,
-             has_budget_schedule = excluded.has_budget_schedule,
-             smart_promotion = excluded.smart_promotion,
-             learning_status = excluded.learning_status,
-             learning_last_edit_at = excluded.learning_last_edit_at,
-             creative_id = excluded.creative_id, creative_title = excluded.creative_title,
-             creative_body = excluded.creative_body,
-             creative_description = excluded.creative_description,
-             creative_call_to_action = excluded.creative_call_to_action,
-             creative_format = excluded.creative_format, creative_link = excluded.creative_link,
-             creative_url_tags = excluded.creative_url_tags, created_at = excluded.created_at,
-             updated_at = excluded.updated_at, gone_at = null",
-    )
-    .bind(tenant.as_str())
-    .bind(columns.kind)
-    .bind(columns.id)
-    .bind(columns.campaign_id)
-    .bind(columns.ad_set_id)
-    .bind(columns.name)
-    .bind(columns.status)
-    .bind(columns.effective_status)
-    .bind(columns.budget_type)
-    .bind(columns.budget_minor)
-    .bind(columns.currency)
-    .bind(columns.first_daily_budget_minor)
-    .bind(columns.objective)
-    .bind(columns.shares_budgets)
-    .bind(columns.has_budget_schedule)
-    .bind(columns.smart_promotion)
-    .bind(columns.learning_status)
-    .bind(columns.learning_last_edit_at)
-    .bind(columns.creative_id)
-    .bind(columns.creative_title)
-    .bind(columns.creative_body)
-    .bind(columns.creative_description)
-    .bind(columns.creative_call_to_action)
-    .bind(columns.creative_format)
-    .bind(columns.creative_link)
-    .bind(columns.creative_url_tags)
-    .bind(columns.created_at)
-    .bind(columns.updated_at)
-    .bind(micros(read_at))
-    .execute(conn)
-    .await
-    .map_err(fault(RECORDING))?;
+    for chunk in objects.chunks(BIND_LIMIT / COLUMNS) {
+        let mut query = QueryBuilder::new(
+            "insert into ad_entities (tenant, entity_type, id, campaign_id, ad_set_id, name, status,
+                 effective_status, budget_type, budget_minor, currency, first_daily_budget_minor,
+                 first_currency, objective, shares_budgets, has_budget_schedule, smart_promotion,
+                 learning_status, learning_last_edit_at, creative_id, creative_title,
+                 creative_body, creative_description, creative_call_to_action, creative_format,
+                 creative_link, creative_url_tags, created_at, updated_at, first_seen_at) ",
+        );
+        query.push_values(chunk, |mut values, (object, settings)| {
+            let columns = EntityColumns::of(object, *settings, account);
+            values
+                .push_bind(tenant.as_str())
+                .push_bind(columns.kind)
+                .push_bind(columns.id)
+                .push_bind(columns.campaign_id)
+                .push_bind(columns.ad_set_id)
+                .push_bind(columns.name)
+                .push_bind(columns.status)
+                .push_bind(columns.effective_status)
+                .push_bind(columns.budget_type)
+                .push_bind(columns.budget_minor)
+                .push_bind(columns.currency.clone())
+                .push_bind(columns.first_daily_budget_minor)
+                .push_bind(columns.currency)
+                .push_bind(columns.objective)
+                .push_bind(columns.shares_budgets)
+                .push_bind(columns.has_budget_schedule)
+                .push_bind(columns.smart_promotion)
+                .push_bind(columns.learning_status)
+                .push_bind(columns.learning_last_edit_at)
+                .push_bind(columns.creative_id)
+                .push_bind(columns.creative_title)
+                .push_bind(columns.creative_body)
+                .push_bind(columns.creative_description)
+                .push_bind(columns.creative_call_to_action)
+                .push_bind(columns.creative_format)
+                .push_bind(columns.creative_link)
+                .push_bind(columns.creative_url_tags)
+                .push_bind(columns.created_at)
+                .push_bind(columns.updated_at)
+                .push_bind(micros(read_at));
+        });
+        query.push(
+            " on conflict (tenant, entity_type, id) do update set
+                 campaign_id = excluded.campaign_id, ad_set_id = excluded.ad_set_id,
+                 name = excluded.name, status = excluded.status,
+                 effective_status = excluded.effective_status, budget_type = excluded.budget_type,
+                 budget_minor = excluded.budget_minor, currency = excluded.currency,
+                 objective = excluded.objective, shares_budgets = excluded.shares_budgets,
+                 has_budget_schedule = excluded.has_budget_schedule,
+                 smart_promotion = excluded.smart_promotion,
+                 learning_status = excluded.learning_status,
+                 learning_last_edit_at = excluded.learning_last_edit_at,
+                 creative_id = excluded.creative_id, creative_title = excluded.creative_title,
+                 creative_body = excluded.creative_body,
+                 creative_description = excluded.creative_description,
+                 creative_call_to_action = excluded.creative_call_to_action,
+                 creative_format = excluded.creative_format,
+                 creative_link = excluded.creative_link,
+                 creative_url_tags = excluded.creative_url_tags, created_at = excluded.created_at,
+                 updated_at = excluded.updated_at, gone_at = null",
+        );
+        query
+            .build()
+            .execute(&mut *conn)
+            .await
+            .map_err(fault(RECORDING))?;
+    }
     Ok(())
 }
 
@@ -231,16 +245,18 @@ impl EntityStore for SqliteStore {
         .map_err(fault(RECORDING))?;
         let in_flight = in_flight(rows)?;
         let mut drifts = Vec::new();
+        let mut kept = Vec::new();
         for object in objects(structure) {
             let before = known.remove(&object.entity());
             let found = take_up(&object, before.as_ref(), &in_flight, read_at);
             for step in found.steps {
                 note(&mut tx, tenant, step, read_at).await?;
             }
-            let account = structure.account.currency;
-            upsert(&mut tx, tenant, &object, found.settings, account, read_at).await?;
             drifts.extend(found.drift);
+            kept.push((object, found.settings));
         }
+        let account = structure.account.currency;
+        upsert(&mut tx, tenant, &kept, account, read_at).await?;
         for gone in known.keys() {
             sqlx::query(
                 "update ad_entities set gone_at = $4

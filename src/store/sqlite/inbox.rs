@@ -26,6 +26,7 @@ impl Each for Keeping {
     type Asked = Keep;
     type Answer = bool;
     const DOING: &'static str = "keeping a delivery";
+    const IS_ONE_STATEMENT: bool = true;
 
     async fn one(conn: &mut SqliteConnection, keep: &Keep) -> Result<bool, StoreError> {
         let done = sqlx::query(
@@ -53,6 +54,7 @@ impl Each for Claiming {
     type Asked = Claim;
     type Answer = Vec<ClaimedDelivery>;
     const DOING: &'static str = "claiming deliveries";
+    const IS_ONE_STATEMENT: bool = true;
 
     async fn one(
         conn: &mut SqliteConnection,

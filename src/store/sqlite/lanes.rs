@@ -18,6 +18,8 @@ pub(super) trait Each: Send + Sync + 'static {
     type Answer: Send + 'static;
     /// What is being done.
     const DOING: &'static str;
+    /// Whether that is a single statement: one that comes alone needs no transaction around it.
+    const IS_ONE_STATEMENT: bool = false;
 
     /// Does it for one. What it refuses must leave nothing behind.
     fn one(
@@ -43,6 +45,13 @@ impl<E: Each> Work for ByTurns<E> {
         _: &mut (),
         batch: &[Request<E::Asked>],
     ) -> Result<Vec<Result<E::Answer, StoreError>>, StoreError> {
+        if E::IS_ONE_STATEMENT
+            && let [Request { asked, fence: None }] = batch
+        {
+            let conn = self.writer.acquire().await;
+            let done = E::one(&mut *conn.map_err(fault(E::DOING))?, asked).await;
+            return Ok(vec![done]);
+        }
         let mut tx = begin_write(&self.writer, E::DOING).await?;
         let mut results = Vec::with_capacity(batch.len());
         for Request { asked, fence } in batch {

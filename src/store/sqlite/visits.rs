@@ -24,6 +24,7 @@ impl Each for Keeping {
     type Asked = Keep;
     type Answer = bool;
     const DOING: &'static str = "keeping a visit";
+    const IS_ONE_STATEMENT: bool = true;
 
     async fn one(conn: &mut SqliteConnection, keep: &Keep) -> Result<bool, StoreError> {
         let visit = &keep.visit;
