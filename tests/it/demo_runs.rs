@@ -97,7 +97,7 @@ async fn a_kill_loses_nothing_and_nothing_happens_twice() {
     let config = Config::load(Some(&file), &Environment::empty()).unwrap();
     assert_eq!(support::writes_of_roasd(dir.path(), &config).len(), after);
     let end = Sandbox::resume_time(dir.path()).unwrap().unwrap();
-    support::checks::all(dir.path(), &config, end).await;
+    support::checks::all(dir.path(), &config, end, &support::checks::HELD).await;
 }
 
 #[test]

@@ -259,7 +259,9 @@ impl Fleet {
         }
         self.sandbox.take().unwrap().stop().await;
         let config = self.config();
-        checks::all(self.dir.path(), &config, self.now.now()).await;
+        // What a killed node had claimed and not sent yet rests until its claim runs out.
+        let unsettled = [ChangeState::Executing];
+        checks::all(self.dir.path(), &config, self.now.now(), &unsettled).await;
         self.check_limits(&config);
         self.check_nodes(&config).await;
         self.store.close().await;
@@ -336,11 +338,11 @@ impl Fleet {
         self.until("writes", async || self.writes() >= enough).await;
     }
 
-    /// Waits until no change is under way that some node must still settle.
+    /// Waits until no change is on its way to Meta.
     pub(crate) async fn until_settled(&self) {
         let filter = ChangeFilter {
             tenant: None,
-            states: vec![ChangeState::Claimed, ChangeState::Executing],
+            states: vec![ChangeState::Executing],
             limit: 1,
         };
         self.until("all changes are settled", async || {

@@ -294,7 +294,13 @@ impl World {
         self.stop_daemon().await;
         let sandbox = self.sandbox.take().unwrap();
         sandbox.stop().await;
-        checks::all(self.dir.path(), &self.config, self.clock.now()).await;
+        checks::all(
+            self.dir.path(),
+            &self.config,
+            self.clock.now(),
+            &checks::HELD,
+        )
+        .await;
     }
 }
 
