@@ -1,6 +1,6 @@
 //! `roasd advise` on files as people export them.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use clap::Parser;
 use roasd::cli::Exit;
@@ -380,43 +380,4 @@ fn nothing_to_go_by_is_an_answer_too() {
         "{}",
         said.out
     );
-}
-
-/// The figures are those that come with the data set; the file itself is no part of the project.
-#[test]
-fn a_real_account_adds_up() {
-    let file =
-        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/data/kag_conversion_data.csv");
-    if !file.exists() {
-        println!("the real account was not there: {}", file.display());
-        return;
-    }
-    let mut line = vec!["advise".to_owned(), "--ads".to_owned(), shown(&file)];
-    line.extend(WITH_JSON.map(str::to_owned));
-    let said = run_line(line);
-    let json = said.json();
-    let totals: Vec<String> = json["campaigns"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|c| {
-            format!(
-                "{}: {} ads, {} spent, {} approved",
-                c["campaign"].as_str().unwrap(),
-                c["ads"],
-                c["spend"].as_str().unwrap(),
-                c["stages"]["closed_won"]
-            )
-        })
-        .collect();
-    assert_eq!(
-        totals,
-        [
-            "916: 54 ads, 149.71 spent, 24.0 approved",
-            "936: 464 ads, 2893.37 spent, 183.0 approved",
-            "1178: 625 ads, 55662.15 spent, 872.0 approved",
-        ]
-    );
-    says(&json, "notes", "results without a click");
-    assert!(!json["moves"].as_array().unwrap().is_empty());
 }
