@@ -8,19 +8,18 @@
     reason = "a benchmark whose set-up fails has nothing to measure"
 )]
 
+mod support;
+
 use std::fmt;
-use std::sync::Arc;
 
 use divan::counter::ItemsCount;
 use roasd::actors::attribution::evidence::{self, Asked, ByDevice, Placements};
 use roasd::domain::attribution::{self, AttributionRules, Model};
 use roasd::domain::deal::{Contact, ContactFacts};
-use roasd::domain::ids::{AdId, ContactId, DealId, TenantId, VisitId};
+use roasd::domain::ids::{AdId, ContactId, DealId, VisitId};
 use roasd::domain::time::{self, Timestamp};
 use roasd::domain::visit::{AdParameters, KeyedHash, Visit};
-use roasd::store::Store;
-use sqlx::{AssertSqlSafe, Connection as _};
-use tokio::runtime::Runtime;
+use support::{Backend, Home, backends, tenant};
 
 const CLICKS: u64 = 200_000;
 const CONVERSIONS: u64 = 5_000;
@@ -31,12 +30,6 @@ const EVERY_S: u64 = 13;
 
 fn main() {
     divan::main();
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Backend {
-    Sqlite,
-    Postgres,
 }
 
 /// Which conversions.
@@ -53,31 +46,17 @@ struct Case(Backend, Mix);
 
 impl fmt::Display for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let backend = match self.0 {
-            Backend::Sqlite => "sqlite",
-            Backend::Postgres => "postgres",
-        };
         let mix = match self.1 {
             Mix::Usual => "3 of 4 carry an id",
             Mix::WithoutIds => "none carries an id",
         };
-        write!(f, "{backend}, {mix}")
+        write!(f, "{}, {mix}", self.0)
     }
 }
 
-fn server() -> Option<String> {
-    std::env::var("ROASD_TEST_POSTGRES_URL").ok()
-}
-
 fn cases() -> Vec<Case> {
-    let mut backends = vec![Backend::Sqlite];
-    backends.extend(server().map(|_| Backend::Postgres));
     let mixes = |backend| [Mix::Usual, Mix::WithoutIds].map(|mix| Case(backend, mix));
-    backends.into_iter().flat_map(mixes).collect()
-}
-
-fn tenant() -> TenantId {
-    TenantId::new("acme").unwrap()
+    backends().into_iter().flat_map(mixes).collect()
 }
 
 fn at(s: u64) -> Timestamp {
@@ -130,10 +109,7 @@ fn visit(id: String, s: u64, person: u64, ad: Option<u64>) -> Visit {
 }
 
 struct World {
-    runtime: Runtime,
-    store: Arc<dyn Store>,
-    is_postgres: bool,
-    _dir: tempfile::TempDir,
+    home: Home,
     asked: Vec<Asked>,
     model: Model,
     placements: Placements,
@@ -142,18 +118,8 @@ struct World {
 
 impl World {
     fn new(Case(backend, mix): Case) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let runtime = Runtime::new().unwrap();
-        let url = match backend {
-            Backend::Sqlite => format!("sqlite:{}", dir.path().join("roasd.db").display()),
-            Backend::Postgres => {
-                let mut url: url::Url = server().unwrap().parse().unwrap();
-                url.set_path(&format!("roasd_attribution_{}", std::process::id()));
-                runtime.block_on(on_server("create database"));
-                url.into()
-            }
-        };
-        let store: Arc<dyn Store> = runtime.block_on(roasd::store::open(&url)).unwrap();
+        let home = Home::new(backend);
+        let store = home.store.clone();
         let clicks = (0..CLICKS).map(|n| visit(format!("c{n}"), n * EVERY_S, n, Some(n % 40)));
         let mut forms = Vec::new();
         let mut contacts = Vec::new();
@@ -189,7 +155,7 @@ impl World {
         }
         let rules = AttributionRules::default();
         let placements = Placements::default();
-        let model = runtime.block_on(async {
+        let model = home.runtime.block_on(async {
             let mut running = tokio::task::JoinSet::new();
             for visit in clicks.chain(forms) {
                 while running.len() > 2_000 {
@@ -211,10 +177,7 @@ impl World {
                 .model
         });
         Self {
-            runtime,
-            store,
-            is_postgres: matches!(backend, Backend::Postgres),
-            _dir: dir,
+            home,
             asked,
             model,
             placements,
@@ -223,11 +186,11 @@ impl World {
     }
 
     fn attribute_all(&self) -> usize {
-        self.runtime.block_on(async {
+        self.home.runtime.block_on(async {
             let mut credited = 0;
             for batch in self.asked.chunks(BATCH) {
                 let gathered = evidence::gather(
-                    self.store.as_ref(),
+                    self.home.store.as_ref(),
                     &tenant(),
                     batch,
                     &self.placements,
@@ -250,26 +213,6 @@ impl World {
             credited
         })
     }
-}
-
-impl Drop for World {
-    fn drop(&mut self) {
-        self.runtime.block_on(self.store.close());
-        if self.is_postgres {
-            self.runtime.block_on(on_server("drop database"));
-        }
-    }
-}
-
-async fn on_server(what: &str) {
-    let mut conn = sqlx::PgConnection::connect(&server().unwrap())
-        .await
-        .unwrap();
-    let statement = format!("{what} roasd_attribution_{}", std::process::id());
-    sqlx::raw_sql(AssertSqlSafe(statement))
-        .execute(&mut conn)
-        .await
-        .unwrap();
 }
 
 #[divan::bench(args = cases(), sample_count = 5, sample_size = 1)]

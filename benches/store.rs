@@ -10,6 +10,8 @@
     reason = "what the disk's own sync takes is measured once and printed beside the rest"
 )]
 
+mod support;
+
 use std::fmt;
 use std::io::{Seek as _, Write as _};
 use std::sync::Arc;
@@ -18,7 +20,7 @@ use std::time::Instant;
 
 use divan::counter::ItemsCount;
 use roasd::domain::change::{Origin, ProposedChange, Target};
-use roasd::domain::ids::{AdId, TenantId};
+use roasd::domain::ids::AdId;
 use roasd::domain::insight::{AdInsight, ReportWindow};
 use roasd::domain::money::{Currency, Money};
 use roasd::domain::structure::EntityRef;
@@ -26,7 +28,8 @@ use roasd::domain::time::{self, Timestamp};
 use roasd::store::Store;
 use roasd::store::changes::Settlement;
 use roasd::store::inbox::{ClaimedDelivery, Delivery, DeliveryOutcome};
-use sqlx::{AssertSqlSafe, Connection as _};
+use sqlx::Connection as _;
+use support::{Backend, Home, backends, server, tenant};
 use tokio::runtime::Runtime;
 
 fn main() {
@@ -75,10 +78,13 @@ fn say_how_soon_work_starts(backend: Backend) {
         .map(|_| {
             let delivery = world.delivery();
             let begin = Instant::now();
-            let claimed = world.runtime.block_on(append_and_claim(&world, &delivery));
+            let claimed = world
+                .home
+                .runtime
+                .block_on(append_and_claim(&world, &delivery));
             let took = begin.elapsed();
-            let settled = settle(&*world.store, claimed.id, claimed.attempt);
-            world.runtime.block_on(settled);
+            let settled = settle(&*world.home.store, claimed.id, claimed.attempt);
+            world.home.runtime.block_on(settled);
             took
         })
         .collect();
@@ -90,40 +96,14 @@ fn say_how_soon_work_starts(backend: Backend) {
     );
 }
 
-/// The server to measure, if any.
-fn server() -> Option<String> {
-    std::env::var("ROASD_TEST_POSTGRES_URL").ok()
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Backend {
-    Sqlite,
-    Postgres,
-}
-
 /// A backend and how many work on it at once.
 #[derive(Debug, Clone, Copy)]
 struct Case(Backend, usize);
-
-impl fmt::Display for Backend {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Sqlite => "sqlite",
-            Self::Postgres => "postgres",
-        })
-    }
-}
 
 impl fmt::Display for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.0, self.1)
     }
-}
-
-fn backends() -> Vec<Backend> {
-    let mut backends = vec![Backend::Sqlite];
-    backends.extend(server().map(|_| Backend::Postgres));
-    backends
 }
 
 fn cases(workers: &[usize]) -> Vec<Case> {
@@ -137,38 +117,16 @@ fn at(s: i64) -> Timestamp {
     time::from_seconds(1_790_000_000 + s)
 }
 
-fn tenant() -> TenantId {
-    TenantId::new("acme").unwrap()
-}
-
-/// A store of its own, which goes with this.
+/// A store of its own, and names for what goes into it.
 struct World {
-    runtime: Runtime,
-    store: Arc<dyn Store>,
-    url: String,
-    _dir: tempfile::TempDir,
+    home: Home,
     next: AtomicU64,
 }
 
 impl World {
     fn new(backend: Backend) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let runtime = Runtime::new().unwrap();
-        let url = match backend {
-            Backend::Sqlite => format!("sqlite:{}", dir.path().join("roasd.db").display()),
-            Backend::Postgres => {
-                let mut url: url::Url = server().unwrap().parse().unwrap();
-                url.set_path(&format!("roasd_bench_{}", std::process::id()));
-                runtime.block_on(on_server("create database"));
-                url.into()
-            }
-        };
-        let store = runtime.block_on(roasd::store::open(&url)).unwrap();
         Self {
-            runtime,
-            store,
-            url,
-            _dir: dir,
+            home: Home::new(backend),
             next: AtomicU64::new(0),
         }
     }
@@ -187,7 +145,7 @@ impl World {
         F: Fn(usize) -> T,
         T: Future<Output = ()> + Send + 'static,
     {
-        self.runtime.block_on(async {
+        self.home.runtime.block_on(async {
             let running: Vec<_> = (0..tasks).map(|n| tokio::spawn(task(n))).collect();
             for one in running {
                 one.await.unwrap();
@@ -198,7 +156,7 @@ impl World {
     /// Fills the inbox.
     fn fill(&self, rows: usize) {
         self.all(rows, |_| {
-            let (store, delivery) = (self.store.clone(), self.delivery());
+            let (store, delivery) = (self.home.store.clone(), self.delivery());
             async move {
                 store
                     .append_delivery(&tenant(), &delivery, at(0))
@@ -209,37 +167,27 @@ impl World {
     }
 }
 
-impl Drop for World {
-    fn drop(&mut self) {
-        self.runtime.block_on(self.store.close());
-        if self.url.starts_with("postgres") {
-            self.runtime.block_on(on_server("drop database"));
-        }
-    }
-}
-
-async fn on_server(what: &str) {
-    let mut conn = sqlx::PgConnection::connect(&server().unwrap())
-        .await
-        .unwrap();
-    let statement = format!("{what} roasd_bench_{}", std::process::id());
-    sqlx::raw_sql(AssertSqlSafe(statement))
-        .execute(&mut conn)
-        .await
-        .unwrap();
-}
-
 /// From an address to a store that answers, on a database that exists.
 #[divan::bench(args = backends())]
 fn open_existing(bencher: divan::Bencher<'_, '_>, backend: Backend) {
     let world = World::new(backend);
     bencher.bench_local(|| {
-        world.runtime.block_on(async {
-            let store = roasd::store::open_existing(&world.url).await.unwrap();
+        world.home.runtime.block_on(async {
+            let store = roasd::store::open_existing(&world.home.url).await.unwrap();
             store.tenants().await.unwrap();
             store.close().await;
         });
     });
+}
+
+/// Appends one after the other.
+async fn append_each(store: Arc<dyn Store>, deliveries: Vec<Delivery>) {
+    for delivery in deliveries {
+        store
+            .append_delivery(&tenant(), &delivery, at(0))
+            .await
+            .unwrap();
+    }
 }
 
 /// Deliveries acknowledged, each synced to disk, by so many senders at once.
@@ -251,16 +199,9 @@ fn append_delivery(bencher: divan::Bencher<'_, '_>, Case(backend, producers): Ca
         .counter(ItemsCount::new(producers * EACH))
         .bench_local(|| {
             world.all(producers, |_| {
-                let store = world.store.clone();
+                let store = world.home.store.clone();
                 let deliveries: Vec<_> = (0..EACH).map(|_| world.delivery()).collect();
-                async move {
-                    for delivery in deliveries {
-                        store
-                            .append_delivery(&tenant(), &delivery, at(0))
-                            .await
-                            .unwrap();
-                    }
-                }
+                append_each(store, deliveries)
             });
         });
 }
@@ -283,7 +224,7 @@ fn claim_one_settle_one(bencher: divan::Bencher<'_, '_>, Case(backend, workers):
         .with_inputs(|| world.fill(workers * EACH))
         .bench_local_values(|()| {
             world.all(workers, |_| {
-                let store = world.store.clone();
+                let store = world.home.store.clone();
                 async move {
                     for _ in 0..EACH {
                         let claimed = store
@@ -306,8 +247,8 @@ fn bare_skip_locked_loop(bencher: divan::Bencher<'_, '_>, backend: Backend) {
     const WORKERS: usize = 8;
     const EACH: usize = 32;
     let world = World::new(backend);
-    let connect = || async { sqlx::PgConnection::connect(&world.url).await.unwrap() };
-    let mut loader = world.runtime.block_on(async {
+    let connect = || async { sqlx::PgConnection::connect(&world.home.url).await.unwrap() };
+    let mut loader = world.home.runtime.block_on(async {
         let mut conn = connect().await;
         sqlx::raw_sql(
             "create table jobs (id bigint generated always as identity primary key,
@@ -320,12 +261,16 @@ fn bare_skip_locked_loop(bencher: divan::Bencher<'_, '_>, backend: Backend) {
         conn
     });
     let workers: Vec<_> = (0..WORKERS)
-        .map(|_| Arc::new(tokio::sync::Mutex::new(world.runtime.block_on(connect()))))
+        .map(|_| {
+            Arc::new(tokio::sync::Mutex::new(
+                world.home.runtime.block_on(connect()),
+            ))
+        })
         .collect();
     bencher
         .counter(ItemsCount::new(WORKERS * EACH))
         .with_inputs(|| {
-            world.runtime.block_on(async {
+            world.home.runtime.block_on(async {
                 sqlx::query(
                     "insert into jobs (body)
                      select decode(repeat('78', 400), 'hex') from generate_series(1, $1)",
@@ -375,7 +320,7 @@ fn claim_fifty_settle_each(bencher: divan::Bencher<'_, '_>, Case(backend, worker
         .with_inputs(|| world.fill(rows))
         .bench_local_values(|()| {
             world.all(workers, |_| {
-                let store = world.store.clone();
+                let store = world.home.store.clone();
                 async move {
                     for _ in 0..TIMES {
                         let claimed = store
@@ -399,17 +344,22 @@ fn append_then_claim(bencher: divan::Bencher<'_, '_>, backend: Backend) {
     let world = World::new(backend);
     bencher.bench_local(|| {
         let delivery = world.delivery();
-        world.runtime.block_on(append_and_claim(&world, &delivery))
+        world
+            .home
+            .runtime
+            .block_on(append_and_claim(&world, &delivery))
     });
 }
 
 async fn append_and_claim(world: &World, delivery: &Delivery) -> ClaimedDelivery {
     world
+        .home
         .store
         .append_delivery(&tenant(), delivery, at(0))
         .await
         .unwrap();
     let claimed = world
+        .home
         .store
         .claim_deliveries(&tenant(), at(1), at(60), 1)
         .await
@@ -429,26 +379,20 @@ fn events_in_hundreds(bencher: divan::Bencher<'_, '_>, backend: Backend) {
         .counter(ItemsCount::new(SENDERS * EACH * EVENTS))
         .bench_local(|| {
             world.all(SENDERS, |_| {
-                let store = world.store.clone();
+                let store = world.home.store.clone();
                 let deliveries: Vec<_> = (0..EACH)
                     .map(|_| Delivery {
                         body: vec![b'x'; EVENTS * 220],
                         ..world.delivery()
                     })
                     .collect();
-                async move {
-                    for delivery in deliveries {
-                        store
-                            .append_delivery(&tenant(), &delivery, at(0))
-                            .await
-                            .unwrap();
-                    }
-                }
+                append_each(store, deliveries)
             });
             let mut settled = 0;
             while settled < SENDERS * EACH {
-                settled += world.runtime.block_on(async {
+                settled += world.home.runtime.block_on(async {
                     let claimed = world
+                        .home
                         .store
                         .claim_deliveries(&tenant(), at(1), at(60), 50)
                         .await
@@ -465,7 +409,7 @@ fn events_in_hundreds(bencher: divan::Bencher<'_, '_>, backend: Backend) {
                         .collect();
                     let tenant = tenant();
                     let settling = claimed.iter().zip(&outcomes).map(|(row, outcome)| {
-                        let (store, tenant) = (&world.store, &tenant);
+                        let (store, tenant) = (&world.home.store, &tenant);
                         store.settle_delivery(tenant, row.id, row.attempt, outcome, at(2))
                     });
                     for done in futures_util::future::join_all(settling).await {
@@ -501,12 +445,16 @@ fn record_insights(bencher: divan::Bencher<'_, '_>, backend: Backend) {
             let pulled = at(i64::try_from(world.next.fetch_add(1, Ordering::Relaxed)).unwrap());
             let last = time::add_days(first, 9);
             world
+                .home
                 .runtime
-                .block_on(
-                    world
-                        .store
-                        .record_insights(&tenant(), &rows, first, last, false, pulled),
-                )
+                .block_on(world.home.store.record_insights(
+                    &tenant(),
+                    &rows,
+                    first,
+                    last,
+                    false,
+                    pulled,
+                ))
                 .unwrap();
         });
 }
@@ -543,8 +491,8 @@ fn change_from_proposal_to_settlement(bencher: divan::Bencher<'_, '_>, backend: 
     bencher.bench_local(|| {
         let number = world.next.fetch_add(1, Ordering::Relaxed);
         proposed.id = format!("x{number}").parse().unwrap();
-        let (tenant, store) = (tenant(), &world.store);
-        world.runtime.block_on(async {
+        let (tenant, store) = (tenant(), &world.home.store);
+        world.home.runtime.block_on(async {
             store.propose(&proposed, at(0)).await.unwrap();
             let claimed = store.claim_change(&tenant, at(1), at(60)).await.unwrap();
             let id = claimed.unwrap().change.proposed.id;

@@ -9,6 +9,8 @@
 //! again before it returns, so there is no instant between "woken" and "at work" in which time
 //! could run away. On the machine's clock a hold is nothing.
 
+pub(crate) mod limiter;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -447,7 +447,8 @@ impl RootState {
         }
     }
 
-    /// Another node works for it by now: whatever it does here comes to nothing, so it ends at once.
+    /// Ends a tenant at once that this node works for no more, or under a newer claim: whatever it
+    /// still does here comes to nothing.
     fn cut_off(&mut self, id: &TenantId) {
         if let Some(tenant) = self.tenants.get_mut(id) {
             if let Some(actor) = tenant.actor.take() {

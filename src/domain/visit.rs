@@ -78,12 +78,17 @@ pub fn fbclid_of_cookie(cookie: &str) -> Option<String> {
     let mut parts = cookie.trim().split('.');
     let (version, _index, millis, fbclid) =
         (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-    let is_plain = !fbclid.is_empty()
-        && fbclid.len() <= MAX_VALUE_LEN
-        && fbclid
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
+    let is_plain = fbclid.len() <= MAX_VALUE_LEN && is_plain_token(fbclid);
     (version == "fb" && is_vendor_number(millis) && is_plain).then(|| fbclid.to_owned())
+}
+
+/// Whether a text is one or more of A-Z, a-z, 0-9, `_` and `-`, and so needs no escaping anywhere.
+#[must_use]
+pub fn is_plain_token(text: &str) -> bool {
+    !text.is_empty()
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
 }
 
 /// Whether a text can be an id of Meta: 1 to 20 digits and nothing else.

@@ -16,7 +16,7 @@ use super::state::TenantHttp;
 use super::{HttpState, Problem, agent};
 use crate::domain::ids::{TenantId, VisitId};
 use crate::domain::naming::Naming;
-use crate::domain::visit::{AdParameters, DeviceFacts, Visit, fbclid_of_cookie};
+use crate::domain::visit::{AdParameters, DeviceFacts, Visit, fbclid_of_cookie, is_plain_token};
 use crate::telemetry::names;
 
 /// A report of a visit.
@@ -206,10 +206,7 @@ fn visit(
 
 /// An id that a page gave: it comes back from the CRM, so it must be plain.
 fn page_visit_id(text: &str) -> Option<VisitId> {
-    let is_plain = (8..=64).contains(&text.len())
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
+    let is_plain = (8..=64).contains(&text.len()) && is_plain_token(text);
     is_plain.then(|| VisitId::new(text).ok()).flatten()
 }
 

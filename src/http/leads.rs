@@ -13,12 +13,12 @@ use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
+use super::intake::{self, count};
 use super::state::TenantHttp;
 use super::{HttpSettings, HttpState, Problem};
 use crate::domain::ids::{PageId, TenantId};
-use crate::domain::time;
-use crate::store::inbox::{Appended, Delivery};
-use crate::telemetry::names;
+use crate::domain::visit::is_plain_token;
+use crate::store::inbox::Delivery;
 use crate::vendors::meta::events;
 use crate::vendors::meta::signature::verify_webhook;
 
@@ -48,10 +48,7 @@ pub(super) async fn verify(
     let said = asked.token.unwrap_or_default();
     let is_known = bool::from(own.expose_secret().as_bytes().ct_eq(said.as_bytes()));
     let challenge = asked.challenge.unwrap_or_default();
-    let is_plain = (1..=CHALLENGE_MAX).contains(&challenge.len())
-        && challenge
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
+    let is_plain = challenge.len() <= CHALLENGE_MAX && is_plain_token(&challenge);
     if asked.mode.as_deref() != Some("subscribe") || !is_known || !is_plain {
         count("bad_verification");
         tracing::warn!(
@@ -102,10 +99,14 @@ pub(super) async fn deliver(
             true => body.to_vec(),
             false => events::joined(&entries),
         };
-        keep(&state, tenant, bytes).await?;
+        let delivery = Delivery {
+            source: events::SOURCE.to_owned(),
+            dedup_key: dedup_key(&bytes),
+            body: bytes,
+        };
+        intake::keep(&state, tenant, &delivery).await?;
     }
-    let took = time::between(arrived_at, state.clock.wall());
-    metrics::histogram!(names::WEBHOOK_ACK_SECONDS).record(took.as_secs_f64().max(0.0));
+    intake::measure(&state, arrived_at);
     // Also where no page is known: Meta ends a subscription whose deliveries are refused.
     Ok(StatusCode::OK)
 }
@@ -180,26 +181,6 @@ fn by_tenant<'s, 'b>(
     (own, strange)
 }
 
-/// Keeps a delivery for a tenant and wakes its intake; on disk when it returns.
-async fn keep(state: &HttpState, tenant: &TenantId, body: Vec<u8>) -> Result<(), Problem> {
-    let delivery = Delivery {
-        source: events::SOURCE.to_owned(),
-        dedup_key: dedup_key(&body),
-        body,
-    };
-    let now = state.clock.now();
-    match state.store.append_delivery(tenant, &delivery, now).await {
-        Ok(Appended::New) => count("kept"),
-        Ok(Appended::Repeat) => count("repeated"),
-        Err(error) => {
-            count("not_stored");
-            return Err(Problem::store(&error));
-        }
-    }
-    state.tree.nudge_intake(tenant);
-    Ok(())
-}
-
 /// The same for every try of one delivery, whose time may differ: made of its leads' ids. What cannot
 /// be read stands for itself.
 fn dedup_key(body: &[u8]) -> String {
@@ -219,15 +200,6 @@ fn dedup_key(body: &[u8]) -> String {
 }
 
 fn unready(key: &str) -> Problem {
-    count("not_configured");
-    tracing::error!(
-        key,
-        "Meta called /webhooks/meta, but it cannot be checked that it was Meta: set {key}"
-    );
-    let detail = format!("webhooks cannot be checked here: set {key}");
-    Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry_after(300)
-}
-
-fn count(outcome: &'static str) {
-    metrics::counter!(names::WEBHOOKS_TOTAL, "outcome" => outcome).increment(1);
+    let what = "Meta called /webhooks/meta, but it cannot be checked that it was Meta";
+    intake::unready(key, what)
 }

@@ -4,6 +4,7 @@ mod agent;
 mod clicks;
 mod error;
 mod health;
+mod intake;
 mod leads;
 mod pace;
 mod script;

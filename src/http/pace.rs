@@ -5,13 +5,13 @@ use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use governor::clock::Clock as GovernorClock;
 use governor::middleware::NoOpMiddleware;
 use governor::nanos::Nanos;
 use governor::state::keyed::DashMapStateStore;
 use governor::{Quota, RateLimiter};
 
 use crate::clock::Clock;
+use crate::clock::limiter::LimiterClock;
 use crate::domain::ids::TenantId;
 use crate::domain::keyed_hash::KeyedHasher;
 
@@ -40,18 +40,6 @@ pub(super) enum TooFast {
     Tenant,
 }
 
-/// Our clock as the limiter wants it.
-#[derive(Debug, Clone)]
-struct LimiterClock(Arc<dyn Clock>);
-
-impl GovernorClock for LimiterClock {
-    type Instant = Nanos;
-    fn now(&self) -> Nanos {
-        let micros = crate::domain::time::to_micros(self.0.now()).unsigned_abs();
-        Nanos::from(micros.saturating_mul(1_000))
-    }
-}
-
 type Limiter<K> = RateLimiter<K, DashMapStateStore<K>, LimiterClock, NoOpMiddleware<Nanos>>;
 
 /// Counts reports.
@@ -68,7 +56,7 @@ pub(super) struct Pace {
 
 impl Pace {
     pub(super) fn new(limits: ClickLimits, clock: Arc<dyn Clock>) -> Self {
-        let clock = LimiterClock(clock);
+        let clock = LimiterClock::new(clock);
         let count = |n: u32| NonZeroU32::new(n).unwrap_or(NonZeroU32::MIN);
         let address = Quota::per_minute(count(limits.per_address_per_minute))
             .allow_burst(count(limits.per_address_per_minute / 2));

@@ -13,12 +13,12 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 
+use super::intake::{self, count};
 use super::state::TenantHttp;
 use super::{HttpSettings, HttpState, Problem};
 use crate::domain::ids::{PortalId, TenantId};
 use crate::domain::time;
-use crate::store::inbox::{Appended, Delivery};
-use crate::telemetry::names;
+use crate::store::inbox::Delivery;
 use crate::vendors::hubspot::events;
 use crate::vendors::hubspot::signature;
 
@@ -131,10 +131,6 @@ fn foreign() -> Problem {
     )
 }
 
-fn count(outcome: &'static str) {
-    metrics::counter!(names::WEBHOOKS_TOTAL, "outcome" => outcome).increment(1);
-}
-
 /// One request, from its arrival to its acknowledgement.
 struct Request<'a> {
     state: &'a HttpState,
@@ -167,15 +163,8 @@ impl<'a> Request<'a> {
 
     /// Checks the signature of version 3; the older ones stop no replay and are not taken.
     fn check(&self, secret: Option<&SecretString>) -> Result<(), Problem> {
-        let unready = |key: &str| {
-            count("not_configured");
-            tracing::error!(
-                key,
-                "a webhook came, but its signature cannot be checked: set {key}"
-            );
-            let detail = format!("webhooks cannot be checked here: set {key}");
-            Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry_after(300)
-        };
+        let unready =
+            |key: &str| intake::unready(key, "a webhook came, but its signature cannot be checked");
         let public = self.settings.public_url.as_deref();
         let public = public.ok_or_else(|| unready("daemon.public_url"))?;
         let secret = secret.ok_or_else(|| unready("hubspot.client_secret"))?;
@@ -223,23 +212,11 @@ impl<'a> Request<'a> {
             dedup_key: dedup_key(body),
             body: body.to_vec(),
         };
-        let now = self.state.clock.now();
-        let kept = self.state.store.append_delivery(tenant, &delivery, now);
-        match kept.await {
-            Ok(Appended::New) => count("kept"),
-            Ok(Appended::Repeat) => count("repeated"),
-            Err(error) => {
-                count("not_stored");
-                return Err(Problem::store(&error));
-            }
-        }
-        self.state.tree.nudge_intake(tenant);
-        Ok(())
+        intake::keep(self.state, tenant, &delivery).await
     }
 
     fn acknowledge(&self) -> StatusCode {
-        let took = time::between(self.arrived_at, self.state.clock.wall());
-        metrics::histogram!(names::WEBHOOK_ACK_SECONDS).record(took.as_secs_f64().max(0.0));
+        intake::measure(self.state, self.arrived_at);
         StatusCode::NO_CONTENT
     }
 }

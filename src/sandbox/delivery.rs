@@ -287,15 +287,7 @@ impl Courier {
             .body(body)
             .send()
             .await;
-        let is_acknowledged = match sent {
-            Ok(answer) => {
-                let is_good = answer.status().is_success();
-                drain(answer).await;
-                is_good
-            }
-            Err(_) => false,
-        };
-        if is_acknowledged {
+        if is_acknowledged(sent).await {
             self.note(name, &[lead_name(lead)]);
         } else if let Some(minutes) = RETRY_MINUTES.get(attempt) {
             let again = time::add(now, time::minutes(*minutes));
@@ -336,15 +328,7 @@ impl Courier {
             .body(body)
             .send()
             .await;
-        let is_acknowledged = match sent {
-            Ok(answer) => {
-                let is_good = answer.status().is_success();
-                drain(answer).await;
-                is_good
-            }
-            Err(_) => false,
-        };
-        if is_acknowledged {
+        if is_acknowledged(sent).await {
             self.acknowledged(name, &batch);
         } else {
             self.again(batch, now);
@@ -397,6 +381,16 @@ impl Courier {
             );
         }
     }
+}
+
+/// Whether what was sent was answered with a 2xx.
+async fn is_acknowledged(sent: Result<reqwest::Response, reqwest::Error>) -> bool {
+    let Ok(answer) = sent else {
+        return false;
+    };
+    let is_good = answer.status().is_success();
+    drain(answer).await;
+    is_good
 }
 
 /// Reads an answer to its end, so that the connection can be used again.

@@ -3,7 +3,7 @@
 
 use std::hash::Hash;
 use std::num::NonZeroU32;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use governor::middleware::NoOpMiddleware;
@@ -12,40 +12,15 @@ use governor::state::keyed::DashMapStateStore;
 use governor::{Quota, RateLimiter};
 
 use crate::clock::Clock;
-use crate::domain::time::{self, SignedDuration};
+use crate::clock::limiter::LimiterClock;
+use crate::domain::time::SignedDuration;
 
-/// Our clock as governor reads it. It never runs backwards: when the machine's clock is set back,
-/// the buckets go on filling from where they were, instead of standing still until it caught up.
-#[derive(Debug, Clone)]
-struct PaceClock {
-    clock: Arc<dyn Clock>,
-    /// The last reading, and what is added to the clock's, both in microseconds.
-    seen: Arc<Mutex<(i64, i64)>>,
-}
-
-impl governor::clock::Clock for PaceClock {
-    type Instant = Nanos;
-
-    fn now(&self) -> Nanos {
-        let raw = time::to_micros(self.clock.now());
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let (last, added) = *seen;
-        let reading = raw.saturating_add(added);
-        *seen = if reading < last {
-            (last, last.saturating_sub(raw))
-        } else {
-            (reading, added)
-        };
-        Nanos::new(u64::try_from(seen.0).unwrap_or(0).saturating_mul(1_000))
-    }
-}
-
-type Limiter<K> = RateLimiter<K, DashMapStateStore<K>, PaceClock, NoOpMiddleware<Nanos>>;
+type Limiter<K> = RateLimiter<K, DashMapStateStore<K>, LimiterClock, NoOpMiddleware<Nanos>>;
 
 /// Buckets, one a key, that together never give more than `limit` tokens in any span of time.
 pub(crate) struct Pace<K: Hash + Eq + Clone> {
     limiter: Limiter<K>,
-    clock: PaceClock,
+    clock: LimiterClock,
     burst: u32,
 }
 
@@ -71,10 +46,7 @@ impl<K: Hash + Eq + Clone> Pace<K> {
         let quota = Quota::with_period(period)
             .unwrap_or_else(|| Quota::per_second(NonZeroU32::MIN))
             .allow_burst(burst_cells);
-        let clock = PaceClock {
-            clock,
-            seen: Arc::new(Mutex::new((0, 0))),
-        };
+        let clock = LimiterClock::new(clock);
         Self {
             limiter: RateLimiter::new(quota, DashMapStateStore::default(), clock.clone()),
             clock,
@@ -116,8 +88,10 @@ impl<K: Hash + Eq + Clone> Pace<K> {
 mod tests {
     use super::*;
     use crate::clock::SteppedClock;
+    use crate::domain::time;
     use crate::domain::time::{Timestamp, seconds};
     use proptest::prelude::*;
+    use std::sync::Mutex;
 
     #[tokio::test]
     async fn a_bucket_refills_at_its_rate() {

@@ -10,18 +10,19 @@ use crate::domain::ids::TenantId;
 use crate::store::StoreError;
 use crate::store::status::TenantOverview;
 
+fn state_of(name: &str) -> Result<ChangeState, StoreError> {
+    ChangeState::parse(name)
+        .ok_or_else(|| corrupt("pending_ad_changes", format!("{name:?} is no state")))
+}
+
 /// Counts from rows of state and changes, by state.
 pub(in crate::store) fn change_counts(
     rows: &[(String, i64)],
 ) -> Result<Vec<(ChangeState, u64)>, StoreError> {
     let mut counts = rows
         .iter()
-        .map(|(name, found)| {
-            ChangeState::parse(name)
-                .map(|state| (state, uncount(*found)))
-                .ok_or_else(|| corrupt("pending_ad_changes", format!("{name:?} is no state")))
-        })
-        .collect::<Result<Vec<_>, _>>()?;
+        .map(|(name, found)| Ok((state_of(name)?, uncount(*found))))
+        .collect::<Result<Vec<_>, StoreError>>()?;
     counts.sort_unstable();
     Ok(counts)
 }
@@ -67,10 +68,7 @@ pub(in crate::store) fn overview<R: Cells>(
     for row in &rows.changes {
         if let Some(one) = all.get_mut(&whose(row)?) {
             let row = Columns::of("pending_ad_changes", row);
-            let name: &str = row.get("status")?;
-            let state = ChangeState::parse(name);
-            let state = state
-                .ok_or_else(|| corrupt("pending_ad_changes", format!("{name:?} is no state")))?;
+            let state = state_of(row.get("status")?)?;
             one.changes.push((state, row.count("found")?));
         }
     }
