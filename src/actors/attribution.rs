@@ -16,6 +16,7 @@ use super::intake::{self, Read};
 use super::stage::{Broken, Progress, Stage, Work};
 use crate::domain::attribution::learning::Learned;
 use crate::domain::attribution::{self, Attribution, Verdict};
+use crate::domain::revaluation::{Revaluation, ValuationMark};
 use crate::domain::revenue;
 use crate::domain::stages;
 use crate::domain::time::{self, Timestamp};
@@ -33,6 +34,12 @@ const LEASE: time::SignedDuration = time::minutes(5);
 const ATTEMPTS_MAX: i64 = 3;
 /// Deals settled at a time.
 const DEALS: u32 = 200;
+/// Deals valued anew at a look, after values or rates have changed. Deliveries are drained in between.
+const REVALUED: u32 = 400;
+/// How soon the stage looks again while deals are left to value anew.
+const REVALUE_EVERY: time::SignedDuration = time::seconds(1);
+/// The cursor that tells how far deals have been valued by the values in force.
+const VALUED: &str = "revenue.valued";
 /// How often the stage looks by itself: retries of unattributed deals fall due by time alone.
 const LOOK_EVERY: time::SignedDuration = time::minutes(15);
 /// How long an unattributed deal rests between two tries, at least; see [`rest`].
@@ -48,15 +55,22 @@ pub struct AttributionWork {
     context: Arc<Context>,
     /// What was learned, and when. Not kept in the store: it follows from what is kept there.
     learned: Option<(Timestamp, Arc<Learned>)>,
+    /// What tells the values and rates in force from others.
+    mark: ValuationMark,
+    /// How far the deals are known to be valued by them; `None` until the store was asked.
+    valued: Option<Revaluation>,
 }
 
 impl AttributionWork {
     /// The work of one tenant.
     #[must_use]
     pub fn new(context: Arc<Context>) -> Self {
+        let mark = ValuationMark::of(&context.tenant.stages, &context.tenant.fx);
         Self {
             context,
             learned: None,
+            mark,
+            valued: None,
         }
     }
 }
@@ -75,13 +89,18 @@ impl Work for AttributionWork {
     }
 
     fn next_tick(&self) -> Timestamp {
-        time::add(self.context.clock.now(), LOOK_EVERY)
+        let rest = match self.valued {
+            None | Some(Revaluation::Done) => LOOK_EVERY,
+            Some(Revaluation::After(_)) => REVALUE_EVERY,
+        };
+        time::add(self.context.clock.now(), rest)
     }
 }
 
 impl AttributionWork {
     async fn work(&mut self) -> Result<Progress, StoreError> {
         self.drain_inbox().await?;
+        self.value_anew().await?;
         let settled = self.settle_deals().await?;
         let Context { store, tenant, .. } = self.context.as_ref();
         let now = self.context.clock.now();
@@ -94,6 +113,53 @@ impl AttributionWork {
         } else {
             Progress::Idle
         })
+    }
+
+    /// Unsettles the next deals that may not be worth what the values and rates in force say: the
+    /// settling that follows enters the differences. A crash repeats a batch, which changes nothing.
+    async fn value_anew(&mut self) -> Result<(), StoreError> {
+        let Context {
+            store,
+            tenant,
+            clock,
+            ..
+        } = self.context.as_ref();
+        let so_far = match self.valued.take() {
+            Some(so_far) => so_far,
+            None => {
+                let note = store.cursor(&tenant.id, VALUED).await?;
+                Revaluation::of(note.as_deref(), &self.mark)
+            }
+        };
+        let after = match so_far {
+            Revaluation::Done => {
+                self.valued = Some(Revaluation::Done);
+                return Ok(());
+            }
+            Revaluation::After(after) => after,
+        };
+        let last = store
+            .unsettle_deals(&tenant.id, after.as_ref(), REVALUED)
+            .await?;
+        let now_at = match last {
+            None => Revaluation::Done,
+            Some(last) => {
+                if after.is_none() {
+                    tracing::info!(
+                        tenant.id = %tenant.id,
+                        "stage values or rates of {} are others than before: its deals are valued \
+                         anew", tenant.id
+                    );
+                }
+                Revaluation::After(Some(last))
+            }
+        };
+        let note = now_at.note(&self.mark);
+        store
+            .set_cursor(&tenant.id, VALUED, &note, clock.now())
+            .await?;
+        self.valued = Some(now_at);
+        Ok(())
     }
 
     /// Turns deliveries into requests for deals.

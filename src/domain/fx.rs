@@ -105,6 +105,18 @@ impl FxTable {
         Ok(self)
     }
 
+    /// The rates, by the code converted from.
+    pub fn rates(&self) -> impl Iterator<Item = (&str, impl std::fmt::Display + use<>)> {
+        let rates = self.rates.iter();
+        rates.map(|(from, rate)| (from.as_str(), format!("{}e-{}", rate.digits, rate.places)))
+    }
+
+    /// The currency of deals that name none.
+    #[must_use]
+    pub fn company_currency(&self) -> &str {
+        &self.company
+    }
+
     /// The currency converted into.
     #[must_use]
     pub const fn into_currency(&self) -> Currency {

@@ -22,6 +22,7 @@ pub mod plan;
 pub mod policy;
 pub mod posterior;
 pub mod rationale;
+pub mod revaluation;
 pub mod revenue;
 pub mod safety;
 pub mod score;

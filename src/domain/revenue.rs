@@ -19,7 +19,8 @@ pub use super::stages::{Progress, StageTable, progress};
 pub enum EntryKind {
     /// A stage was reached, skipped to, or fallen back from: the difference.
     Stage,
-    /// The amount of a won deal was edited: the difference.
+    /// The stage stays and is worth something else: the amount of a won deal was edited, or the
+    /// configured value or rate was. The difference.
     Amount,
     /// Credit taken from one ad before it is given to another, or because the deal was deleted.
     Reversal,
@@ -246,11 +247,10 @@ pub fn entries_for(
             expected = sum(expected, entry.amount)?;
         }
     }
-    let last_stage = previous
-        .iter()
-        .rev()
-        .find(|entry| entry.deal == deal.id)
-        .and_then(|entry| entry.stage.clone());
+    let last = previous.iter().rev().find(|entry| entry.deal == deal.id);
+    let last_stage = last.and_then(|entry| entry.stage.clone());
+    // A deal that was deleted and comes back enters its stage again.
+    let came_back = last.is_some_and(|entry| entry.kind == EntryKind::Reversal);
     let (stage, want_expected, want_cash, kind) = match valuation(deal, stages, fx, currency)? {
         Valuation::Known {
             stage,
@@ -258,7 +258,7 @@ pub fn entries_for(
             is_cash,
         } => {
             let same_stage = last_stage.as_ref() == Some(&stage);
-            let kind = if same_stage && is_cash {
+            let kind = if same_stage && (is_cash || !came_back) {
                 EntryKind::Amount
             } else {
                 EntryKind::Stage

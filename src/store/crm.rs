@@ -91,6 +91,16 @@ pub trait CrmStore {
         limit: u32,
     ) -> Result<Vec<UnsettledDeal>, StoreError>;
 
+    /// Makes the deals after `after` (from the first on without one) unsettled, in order of id,
+    /// `limit` at most; those that are unsettled already stay so. Returns the last of them; `None`
+    /// when none comes after.
+    async fn unsettle_deals(
+        &self,
+        tenant: &TenantId,
+        after: Option<&DealId>,
+        limit: u32,
+    ) -> Result<Option<DealId>, StoreError>;
+
     /// One deal with its credit.
     async fn deal(
         &self,

@@ -270,6 +270,7 @@ suite! {
         a_contact_that_changed_unsettles_its_deals,
         contacts_come_in_order_of_id,
         a_retry_falls_due,
+        settled_deals_are_unsettled_in_batches,
         pipeline_stages_are_replaced;
     revenue:
         settling_writes_all_of_it,
@@ -282,7 +283,8 @@ suite! {
         layers_are_counted,
         faults_are_listed,
         nothing_is_half_settled,
-        stage_values_are_mirrored;
+        stage_values_are_mirrored,
+        a_deal_is_valued_anew_by_its_difference;
     insights:
         a_restated_row_replaces,
         a_row_that_meta_took_back_goes,

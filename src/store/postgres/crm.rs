@@ -574,6 +574,42 @@ impl CrmStore for PostgresStore {
         read_all(&mut tx, tenant, &rows).await
     }
 
+    async fn unsettle_deals(
+        &self,
+        tenant: &TenantId,
+        after: Option<&DealId>,
+        limit: u32,
+    ) -> Result<Option<DealId>, StoreError> {
+        let after = after.map_or("", DealId::as_str);
+        let mut tx = self.write_for(tenant, "unsettling deals").await?;
+        let (last,): (Option<String>,) = tx
+            .one(
+                sqlx::query_as(
+                    "select max(id) from (
+                         select id from crm_deals where tenant = $1 and id > $2
+                         order by id limit $3) as next",
+                )
+                .bind(tenant.as_str())
+                .bind(after)
+                .bind(i64::from(limit)),
+            )
+            .await?;
+        if let Some(last) = &last {
+            tx.run(
+                sqlx::query(
+                    "update crm_deals set revision = revision + 1
+                     where tenant = $1 and id > $2 and id <= $3 and revision <= settled_revision",
+                )
+                .bind(tenant.as_str())
+                .bind(after)
+                .bind(last),
+            )
+            .await?;
+        }
+        tx.commit().await?;
+        last.map(|last| id("crm_deals", &last)).transpose()
+    }
+
     async fn deal(
         &self,
         tenant: &TenantId,

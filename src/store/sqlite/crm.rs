@@ -489,6 +489,41 @@ impl CrmStore for SqliteStore {
         read_all(&mut tx, tenant, &rows).await
     }
 
+    async fn unsettle_deals(
+        &self,
+        tenant: &TenantId,
+        after: Option<&DealId>,
+        limit: u32,
+    ) -> Result<Option<DealId>, StoreError> {
+        let doing = "unsettling deals";
+        let after = after.map_or("", DealId::as_str);
+        let mut tx = self.write_for(tenant, doing).await?;
+        let last: Option<String> = sqlx::query_scalar(
+            "select max(id) from (
+                 select id from crm_deals where tenant = $1 and id > $2 order by id limit $3)",
+        )
+        .bind(tenant.as_str())
+        .bind(after)
+        .bind(i64::from(limit))
+        .fetch_one(&mut *tx)
+        .await
+        .map_err(fault(doing))?;
+        if let Some(last) = &last {
+            sqlx::query(
+                "update crm_deals set revision = revision + 1
+                 where tenant = $1 and id > $2 and id <= $3 and revision <= settled_revision",
+            )
+            .bind(tenant.as_str())
+            .bind(after)
+            .bind(last)
+            .execute(&mut *tx)
+            .await
+            .map_err(fault(doing))?;
+        }
+        tx.commit().await.map_err(fault(doing))?;
+        last.map(|last| id("crm_deals", &last)).transpose()
+    }
+
     async fn deal(
         &self,
         tenant: &TenantId,

@@ -227,3 +227,33 @@ pub(super) async fn pipeline_stages_are_replaced(db: Db) {
     assert_eq!(write(&first).await, sorted);
     assert_eq!(write(&first[..1]).await, first[..1]);
 }
+
+pub(super) async fn settled_deals_are_unsettled_in_batches(db: Db) {
+    let deals: Vec<Deal> = ["a", "b", "c", "d"]
+        .map(|id| deal(id, "lead", 0))
+        .into();
+    record(&db, &deals, 5).await;
+    settle_all(&db, 6, None).await;
+    // One that is unsettled already stays as it is.
+    record(&db, &[deal("b", "won", 7)], 7).await;
+    let waiting = unsettled(&db, 9).await;
+    let next = async |after: Option<&str>| {
+        let after = after.map(deal_id);
+        let last = db.unsettle_deals(&acme(), after.as_ref(), 2).await;
+        last.unwrap().map(|id| id.to_string())
+    };
+    assert_eq!(next(None).await.as_deref(), Some("b"));
+    let ids = |found: Vec<(String, i64)>| found.into_iter().map(|(id, _)| id).collect::<Vec<_>>();
+    let found = unsettled(&db, 9).await;
+    assert!(found.contains(&waiting[0]), "{found:?} without {waiting:?}");
+    assert_eq!(ids(found), ["a", "b"]);
+    // Asking again changes nothing.
+    let before = unsettled(&db, 9).await;
+    assert_eq!(next(None).await.as_deref(), Some("b"));
+    assert_eq!(unsettled(&db, 9).await, before);
+    assert_eq!(next(Some("b")).await.as_deref(), Some("d"));
+    assert_eq!(ids(unsettled(&db, 9).await), ["a", "b", "c", "d"]);
+    assert_eq!(next(Some("d")).await, None);
+    settle_all(&db, 9, None).await;
+    assert!(unsettled(&db, 10).await.is_empty());
+}

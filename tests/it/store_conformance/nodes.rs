@@ -357,6 +357,7 @@ pub(super) async fn a_deposed_holder_cannot_write_by_any_method(db: Db) {
     assert_deposed(s.register_model(&model).await);
     assert_deposed(s.settle_deal(tenant, &settle, at(9)).await);
     assert_deposed(s.record_stage_values(tenant, &[], at(9)).await);
+    assert_deposed(s.unsettle_deals(tenant, None, 9).await);
     assert_deposed(s.ensure_tenant(tenant, "Acme", at(9)).await);
     assert_deposed(s.pause(Some(tenant), &h).await);
     assert_deposed(s.pause(None, &h).await);

@@ -3,7 +3,8 @@ use super::*;
 use roasd::domain::attribution::Attempt;
 use roasd::domain::deal::StageValue;
 use roasd::domain::ids::StageName;
-use roasd::domain::revenue::{EntryKind, RevenueEntry};
+use roasd::domain::invariants;
+use roasd::domain::revenue::{EntryKind, FxTable, RevenueEntry, StageTable, entries_for};
 use roasd::store::revenue::{ConversionRow, SettledDeal};
 
 pub(super) fn entry(deal: &str, ad_name: Option<&str>, minor: i64, s: i64) -> RevenueEntry {
@@ -341,5 +342,47 @@ pub(super) async fn stage_values_are_mirrored(db: Db) {
         db.record_stage_values(&acme(), &stages, at(0))
             .await
             .unwrap();
+    }
+}
+
+/// INV-2 holds whatever the configuration becomes: the ledger moves by the difference.
+pub(super) async fn a_deal_is_valued_anew_by_its_difference(db: Db) {
+    record(&db, &[deal("a", "lead", 1)], 5).await;
+    let found = db.deal(&acme(), &deal_id("a")).await.unwrap().unwrap();
+    for (step, minor) in [5_000, 6_100, 0, 700].into_iter().enumerate() {
+        let lead = StageValue {
+            name: StageName::new("lead").unwrap(),
+            value: usd(minor),
+            confidence: 0.5,
+            vendor_ids: Vec::new(),
+            is_won: false,
+            is_lost: false,
+        };
+        let stages = StageTable::new(vec![lead], Currency::USD).unwrap();
+        if step > 0 {
+            let last = db.unsettle_deals(&acme(), None, 10).await.unwrap();
+            assert_eq!(last, Some(deal_id("a")));
+        }
+        let open = unsettled(&db, 10).await;
+        let entries = entries_for(
+            &found.deal,
+            None,
+            &ledger(&db, "a").await,
+            &stages,
+            &FxTable::new(Currency::USD),
+            Currency::USD,
+            found.deal.updated_at,
+        )
+        .unwrap();
+        let write = SettledDeal {
+            attribution: None,
+            ..settled("a", open[0].1, entries)
+        };
+        settle(&db, &write).await.unwrap();
+        let all = ledger(&db, "a").await;
+        invariants::entries_sum_to_the_stage_value(&all, &deal_id("a"), usd(minor)).unwrap();
+        invariants::a_stage_entry_is_valued_once(&all).unwrap();
+        assert_eq!(all.len(), step + 1, "one difference for each change");
+        assert!(unsettled(&db, 10).await.is_empty());
     }
 }
