@@ -16,6 +16,7 @@ use super::intake::{self, Read};
 use super::stage::{Broken, Progress, Stage, Work};
 use crate::domain::attribution::learning::Learned;
 use crate::domain::attribution::{self, Attribution, Verdict};
+use crate::domain::coverage::Coverage;
 use crate::domain::revaluation::{Revaluation, ValuationMark};
 use crate::domain::revenue;
 use crate::domain::stages;
@@ -24,6 +25,7 @@ use crate::store::StoreError;
 use crate::store::crm::UnsettledDeal;
 use crate::store::inbox::ClaimedDelivery;
 use crate::store::revenue::{ConversionRow, SettledDeal};
+use crate::telemetry::names;
 use evidence::{Asked, ByDevice, Placements, first_stage_at};
 
 /// Deliveries claimed at a time.
@@ -40,6 +42,8 @@ const REVALUED: u32 = 400;
 const REVALUE_EVERY: time::SignedDuration = time::seconds(1);
 /// The cursor that tells how far deals have been valued by the values in force.
 const VALUED: &str = "revenue.valued";
+/// How often the gauges of coverage are counted anew, at most.
+const GAUGE_EVERY: time::SignedDuration = time::minutes(5);
 /// How often the stage looks by itself: retries of unattributed deals fall due by time alone.
 const LOOK_EVERY: time::SignedDuration = time::minutes(15);
 /// How long an unattributed deal rests between two tries, at least; see [`rest`].
@@ -59,6 +63,8 @@ pub struct AttributionWork {
     mark: ValuationMark,
     /// How far the deals are known to be valued by them; `None` until the store was asked.
     valued: Option<Revaluation>,
+    /// When coverage was last shown.
+    shown: Option<Timestamp>,
 }
 
 impl AttributionWork {
@@ -71,6 +77,7 @@ impl AttributionWork {
             learned: None,
             mark,
             valued: None,
+            shown: None,
         }
     }
 }
@@ -102,6 +109,7 @@ impl AttributionWork {
         self.drain_inbox().await?;
         self.value_anew().await?;
         let settled = self.settle_deals().await?;
+        self.show_coverage().await?;
         let Context { store, tenant, .. } = self.context.as_ref();
         let now = self.context.clock.now();
         let is_wanted = !store.requested_deals(&tenant.id, 1).await?.is_empty()
@@ -113,6 +121,40 @@ impl AttributionWork {
         } else {
             Progress::Idle
         })
+    }
+
+    /// Puts the count that the guard goes by into the gauges.
+    async fn show_coverage(&mut self) -> Result<(), StoreError> {
+        let Context {
+            store,
+            tenant,
+            clock,
+            ..
+        } = self.context.as_ref();
+        let now = clock.now();
+        let rested = |at: Timestamp| time::between(at, now) >= GAUGE_EVERY;
+        if !self.shown.is_none_or(rested) {
+            return Ok(());
+        }
+        let from = time::sub(now, tenant.limits.quality.coverage_window);
+        let cohorts = store.coverage(&tenant.id, from, tenant.currency).await?;
+        let coverage = Coverage::of(&cohorts);
+        let id = || tenant.id.as_str().to_owned();
+        let counts = [
+            ("url_param", coverage.url_param),
+            ("fingerprint", coverage.fingerprint),
+            ("probabilistic", coverage.probabilistic),
+            ("none", coverage.unattributed),
+        ];
+        for (layer, count) in counts {
+            metrics::gauge!(names::COVERAGE_CONVERSIONS, "tenant" => id(), "layer" => layer)
+                .set(count as f64);
+        }
+        // Without a conversion there is no share, and the gauge says so.
+        let share = coverage.share().unwrap_or(f64::NAN);
+        metrics::gauge!(names::COVERAGE_RATIO, "tenant" => id()).set(share);
+        self.shown = Some(now);
+        Ok(())
     }
 
     /// Unsettles the next deals that may not be worth what the values and rates in force say: the
@@ -381,6 +423,7 @@ impl AttributionWork {
                 })
             })
             .collect();
+        let gap = verdict.gap.filter(|_| attribution.is_none());
         let retry_at = verdict
             .retry_until
             .filter(|_| attribution.is_none())
@@ -396,6 +439,7 @@ impl AttributionWork {
             deal: deal.id,
             revision,
             attribution,
+            gap,
             attempts: verdict.attempts,
             conversions,
             entries,

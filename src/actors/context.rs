@@ -75,6 +75,8 @@ pub struct TenantSettings {
     pub attribution: AttributionRules,
     /// How often the stages look.
     pub schedule: Schedule,
+    /// The kind of action whose counts by Meta conversions are held against.
+    pub result_action: String,
     /// Our application's id at Meta: edits by another are a person's.
     pub app_id: Option<String>,
 }

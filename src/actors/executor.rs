@@ -742,12 +742,8 @@ impl ExecutorWork {
         let before = (deals.len() - recent) as f64;
         let expected = before * limits.silence_window.as_secs_f64() / observed.max(86_400.0);
         let coverage_from = time::sub(now, limits.coverage_window);
-        let coverage = Coverage::of(
-            deals
-                .iter()
-                .filter(|d| d.deal.created_at >= coverage_from && !d.deal.is_archived)
-                .map(|d| d.attribution.as_ref().map(|a| a.method)),
-        );
+        let cohorts = store.coverage(id, coverage_from, tenant.currency).await?;
+        let coverage = Coverage::of(&cohorts);
         let faulty = store.faulty_deals(id, 1).await?;
         Ok(DataQuality {
             insight_age,

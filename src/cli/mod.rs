@@ -5,6 +5,7 @@ pub mod audit;
 pub mod changes;
 pub mod check;
 pub mod context;
+pub mod coverage;
 pub mod demo;
 pub mod erase;
 pub mod evaluate;
@@ -85,6 +86,11 @@ enum Command {
     ///
     /// Example:  roasd status acme
     Status(status::StatusArgs),
+    /// Show which share of conversions is credited to an ad, by day and layer, beside Meta's counts,
+    /// and why the others are not.
+    ///
+    /// Example:  roasd coverage acme --days 30
+    Coverage(coverage::CoverageArgs),
     /// Show the nodes that share the store, and which of them works for which tenant.
     ///
     /// Example:  roasd nodes --leases
@@ -220,6 +226,7 @@ async fn over_the_store(
     let ctx = CliContext::open(config, json, out.is_terminal()).await?;
     let done = match command {
         Command::Status(args) => status::run(&args, &ctx, out).await,
+        Command::Coverage(args) => coverage::run(&args, &ctx, out).await,
         Command::Nodes(args) => nodes::run(&args, &ctx, out).await,
         Command::Changes(args) => changes::run(&args, &ctx, out).await,
         Command::Explain(args) => explain::run(&args, &ctx, out).await,

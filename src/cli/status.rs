@@ -5,7 +5,6 @@ use serde_json::{Map, Value, json};
 use super::context::{CliContext, Out, ago, clean, print_json, when};
 use super::{Exit, complain};
 use crate::config::Tenant;
-use crate::domain::attribution::Method;
 use crate::domain::change::ChangeState;
 use crate::domain::coverage::Coverage;
 use crate::domain::ids::TenantId;
@@ -173,18 +172,11 @@ impl Report {
         let window = settings.as_ref().map_or(time::days(DAYS), |tenant| {
             tenant.settings.quality.coverage_window
         });
-        let layers = store.deals_by_layer(tenant, time::sub(now, window)).await?;
-        let mut coverage = Coverage {
-            unattributed: layers.unattributed,
-            ..Coverage::default()
+        let from = time::sub(now, window);
+        let coverage = match currency {
+            Some(currency) => Coverage::of(&store.coverage(tenant, from, currency).await?),
+            None => Coverage::default(),
         };
-        for (method, count) in layers.by_method {
-            match method {
-                Method::UrlParam => coverage.url_param += count,
-                Method::Fingerprint => coverage.fingerprint += count,
-                Method::Probabilistic => coverage.probabilistic += count,
-            }
-        }
         let money = match currency {
             Some(currency) => Some(week(tenant, currency, &zone, ctx).await?),
             None => None,
@@ -284,7 +276,7 @@ impl Report {
             .judge(quality.min_coverage, quality.coverage_min_conversions);
         if verdict == crate::domain::coverage::CoverageVerdict::Below {
             hints.push(format!(
-                "attribution is below its floor of {}, so budgets are held",
+                "attribution is below its floor of {}, so budgets are held: roasd coverage {tenant}",
                 quality.min_coverage
             ));
         }

@@ -185,6 +185,10 @@ section! {
         /// Facebook pages whose lead forms' leads are this tenant's. The token then needs
         /// leads_retrieval and access to the pages.
         page_ids: Vec<PageNumber> = default("[]").own(),
+        /// The action (Meta's action_type) whose counts conversions are held against; "lead" in
+        /// pipeline mode and "purchase" in direct mode unless stated. Kinds of actions overlap: one
+        /// that holds the others, never a sum.
+        result_action: Option<String> = optional("\"offsite_conversion.fb_pixel_lead\""),
         /// Another version of the API than the installation's.
         api_version: Option<ApiVersion> = optional("\"v25.0\""),
         /// The tenant's own app, when it has one: id …

@@ -274,7 +274,8 @@ fn meta_client(own: &config::TenantMeta, meta: &config::MetaSettings) -> MetaCli
     let config::TenantMeta {
         ad_account,
         access_token,
-        page_ids: _, // HTTP's
+        page_ids: _,      // HTTP's
+        result_action: _, // the reports'
         api_version,
         app_id,
         app_secret,
@@ -428,6 +429,13 @@ fn tenant_settings(
             decide_every: *decide_every,
             executor_poll: *executor_poll,
         },
+        result_action: own_meta.result_action.clone().unwrap_or_else(|| {
+            let usual = match mode {
+                config::Mode::Pipeline => "lead",
+                config::Mode::Direct => "purchase",
+            };
+            usual.to_owned()
+        }),
         app_id: own_meta.app_id.as_ref().or(meta.app_id.as_ref()).cloned(),
     })
 }

@@ -1,9 +1,27 @@
 //! How many conversions get credited, by which layer, and whether that is enough to act on.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use super::attribution::Method;
-use super::money::Percentage;
+use super::attribution::gap::Gap;
+use super::money::{Money, Percentage};
+use super::time::{self, Date, TimeZone, Timestamp};
+
+/// Deals made at about the same time that were credited alike.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cohort {
+    /// When the quarter of an hour began that they were made in.
+    pub at: Timestamp,
+    /// The layer that credited them; `None`: credited to nobody.
+    pub method: Option<Method>,
+    /// Why nobody was; `None` where somebody was, or where nobody has looked yet.
+    pub gap: Option<Gap>,
+    /// How many.
+    pub deals: u64,
+    /// What their entries in the ledger come to.
+    pub value: Money,
+}
 
 /// Conversions of a period, by the layer that credited them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -30,19 +48,24 @@ pub enum CoverageVerdict {
 }
 
 impl Coverage {
-    /// Counts conversions by how each was credited.
-    pub fn of(methods: impl IntoIterator<Item = Option<Method>>) -> Self {
+    /// Counts deals by how they were credited: the one count that guards, reports and gauges go by.
+    #[must_use]
+    pub fn of(cohorts: &[Cohort]) -> Self {
         let mut coverage = Self::default();
-        for method in methods {
-            let count = match method {
-                Some(Method::UrlParam) => &mut coverage.url_param,
-                Some(Method::Fingerprint) => &mut coverage.fingerprint,
-                Some(Method::Probabilistic) => &mut coverage.probabilistic,
-                None => &mut coverage.unattributed,
-            };
-            *count += 1;
+        for cohort in cohorts {
+            coverage.add(cohort);
         }
         coverage
+    }
+
+    fn add(&mut self, cohort: &Cohort) {
+        let count = match cohort.method {
+            Some(Method::UrlParam) => &mut self.url_param,
+            Some(Method::Fingerprint) => &mut self.fingerprint,
+            Some(Method::Probabilistic) => &mut self.probabilistic,
+            None => &mut self.unattributed,
+        };
+        *count = count.saturating_add(cohort.deals);
     }
 
     /// Conversions credited by `method`.
@@ -109,9 +132,106 @@ impl fmt::Display for Coverage {
     }
 }
 
+/// One day of the ad account.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DayOfCoverage {
+    /// The day.
+    pub day: Date,
+    /// The deals made on it.
+    pub coverage: Coverage,
+    /// What Meta counts of the tenant's result action on it; `None` where its figures of that day
+    /// were not read.
+    pub by_meta: Option<f64>,
+}
+
+/// Deals that are credited to nobody for one reason.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GapCount {
+    /// The reason; `None` where nobody has looked since reasons are kept.
+    pub gap: Option<Gap>,
+    /// How many.
+    pub deals: u64,
+    /// What their entries in the ledger come to.
+    pub value: Money,
+}
+
+/// Days side by side, and what is missing in them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CoverageDays {
+    /// All days from the first to the last, in order.
+    pub days: Vec<DayOfCoverage>,
+    /// All of them together.
+    pub total: Coverage,
+    /// Why deals have no ad, the most money first, then the most deals.
+    pub gaps: Vec<GapCount>,
+}
+
+impl CoverageDays {
+    /// The days from `first` to `last` in `zone`, of deals by cohort and Meta's counts by day. Cohorts
+    /// of other days are left out.
+    #[must_use]
+    pub fn of(
+        cohorts: &[Cohort],
+        by_meta: &BTreeMap<Date, f64>,
+        zone: &TimeZone,
+        first: Date,
+        last: Date,
+    ) -> Self {
+        let mut days = BTreeMap::new();
+        let mut day = first;
+        while day <= last {
+            days.insert(day, Coverage::default());
+            let next = time::add_days(day, 1);
+            if next <= day {
+                break; // the calendar's end
+            }
+            day = next;
+        }
+        let mut total = Coverage::default();
+        let mut gaps: BTreeMap<Option<Gap>, GapCount> = BTreeMap::new();
+        for cohort in cohorts {
+            let Some(of_day) = days.get_mut(&time::day_of(cohort.at, zone)) else {
+                continue;
+            };
+            of_day.add(cohort);
+            total.add(cohort);
+            if cohort.method.is_none() {
+                let count = gaps.entry(cohort.gap).or_insert(GapCount {
+                    gap: cohort.gap,
+                    deals: 0,
+                    value: Money::zero(cohort.value.currency()),
+                });
+                count.deals = count.deals.saturating_add(cohort.deals);
+                // A sum that does not fit stays the largest that did: it is shown, not booked.
+                count.value = count.value.checked_add(cohort.value).unwrap_or(count.value);
+            }
+        }
+        let mut gaps: Vec<GapCount> = gaps.into_values().collect();
+        gaps.sort_by_key(|gap| std::cmp::Reverse((gap.value.minor(), gap.deals)));
+        let days = days.into_iter().map(|(day, coverage)| DayOfCoverage {
+            day,
+            coverage,
+            by_meta: by_meta.get(&day).copied(),
+        });
+        Self {
+            days: days.collect(),
+            total,
+            gaps,
+        }
+    }
+
+    /// What Meta counts in all days that its figures were read of; `None` without any.
+    #[must_use]
+    pub fn by_meta(&self) -> Option<f64> {
+        let counts = self.days.iter().filter_map(|day| day.by_meta);
+        counts.fold(None, |sum, count| Some(sum.unwrap_or(0.0) + count))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::money::Currency;
 
     fn check(credited: u64, unattributed: u64, expected: CoverageVerdict) {
         let coverage = Coverage {
@@ -133,14 +253,23 @@ mod tests {
         check(10, 0, CoverageVerdict::Enough);
     }
 
+    fn cohort(day: i64, method: Option<Method>, gap: Option<Gap>, deals: u64) -> Cohort {
+        Cohort {
+            at: time::from_seconds(1_790_000_000 + day * 86_400),
+            method,
+            gap,
+            deals,
+            value: Money::from_minor(i64::try_from(deals).unwrap() * 100, Currency::USD),
+        }
+    }
+
     #[test]
     fn coverage_is_told_in_plain_numbers() {
-        let coverage = Coverage::of([
-            Some(Method::UrlParam),
-            Some(Method::Fingerprint),
-            Some(Method::UrlParam),
-            None,
-            Some(Method::Probabilistic),
+        let coverage = Coverage::of(&[
+            cohort(0, Some(Method::UrlParam), None, 2),
+            cohort(0, Some(Method::Fingerprint), None, 1),
+            cohort(1, None, Some(Gap::NoVisit), 1),
+            cohort(1, Some(Method::Probabilistic), None, 1),
         ]);
         assert_eq!(
             coverage.to_string(),
@@ -149,5 +278,42 @@ mod tests {
         );
         assert_eq!(Coverage::default().to_string(), "no conversions yet");
         assert_eq!(Coverage::default().share(), None);
+    }
+
+    #[test]
+    fn days_are_those_of_the_account_and_gaps_are_sorted_by_money() {
+        // 13:33 in UTC on the 21st, so the 22nd in Auckland.
+        let zone = TimeZone::get("Pacific/Auckland").unwrap();
+        let day = |text| time::parse_date(text).unwrap();
+        let cohorts = [
+            cohort(0, Some(Method::UrlParam), None, 3),
+            cohort(0, None, Some(Gap::NoVisit), 1),
+            cohort(1, None, Some(Gap::TagsMissing), 2),
+            cohort(1, None, Some(Gap::NoVisit), 4),
+            cohort(1, None, None, 1),
+            cohort(2, None, Some(Gap::NoClick), 9),
+        ];
+        let meta = BTreeMap::from([(day("2026-09-22"), 4.0), (day("2026-09-24"), 50.0)]);
+        let (first, last) = (day("2026-09-21"), day("2026-09-23"));
+        let found = CoverageDays::of(&cohorts, &meta, &zone, first, last);
+        let told: Vec<_> = found
+            .days
+            .iter()
+            .map(|d| (d.coverage.conversions(), d.coverage.url_param, d.by_meta))
+            .collect();
+        assert_eq!(told, [(0, 0, None), (4, 3, Some(4.0)), (7, 0, None)]);
+        assert_eq!(
+            (found.total.conversions(), found.by_meta()),
+            (11, Some(4.0))
+        );
+        let gaps: Vec<_> = found.gaps.iter().map(|g| (g.gap, g.deals)).collect();
+        assert_eq!(
+            gaps,
+            [
+                (Some(Gap::NoVisit), 5),
+                (Some(Gap::TagsMissing), 2),
+                (None, 1)
+            ]
+        );
     }
 }

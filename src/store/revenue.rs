@@ -3,10 +3,12 @@
 use async_trait::async_trait;
 
 use super::StoreError;
-use crate::domain::attribution::{Attempt, Attribution, Method};
+use crate::domain::attribution::gap::Gap;
+use crate::domain::attribution::{Attempt, Attribution};
+use crate::domain::coverage::Cohort;
 use crate::domain::deal::StageValue;
 use crate::domain::ids::{AdId, DealId, StageName, TenantId};
-use crate::domain::money::Money;
+use crate::domain::money::{Currency, Money};
 use crate::domain::revenue::RevenueEntry;
 use crate::domain::time::Timestamp;
 
@@ -30,6 +32,8 @@ pub struct SettledDeal {
     pub revision: i64,
     /// The credit now.
     pub attribution: Option<Attribution>,
+    /// Why there is none; `None` where there is.
+    pub gap: Option<Gap>,
     /// What each layer answered; empty when nothing was tried.
     pub attempts: Vec<Attempt>,
     /// The deal's stage events.
@@ -49,15 +53,6 @@ pub struct RevenueTotals {
     pub pipeline: Money,
     /// Earned: the sum of entries of won deals.
     pub cash: Money,
-}
-
-/// Conversions by the layer that credited them.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct LayerCounts {
-    /// By layer.
-    pub by_method: Vec<(Method, u64)>,
-    /// Credited to no ad.
-    pub unattributed: u64,
 }
 
 /// The ledger, append-only.
@@ -97,12 +92,14 @@ pub trait RevenueStore {
         from: Timestamp,
     ) -> Result<Vec<(Option<AdId>, RevenueTotals)>, StoreError>;
 
-    /// Deals made from `from` on by the layer that credited them.
-    async fn deals_by_layer(
+    /// Deals made from `from` on that are not deleted, by quarter of an hour, layer and gap, with what
+    /// their entries in `currency` come to. It reads no more than the deals of that time.
+    async fn coverage(
         &self,
         tenant: &TenantId,
         from: Timestamp,
-    ) -> Result<LayerCounts, StoreError>;
+        currency: Currency,
+    ) -> Result<Vec<Cohort>, StoreError>;
 
     /// Deals whose settling met a fault, with the fault, by id.
     async fn faulty_deals(

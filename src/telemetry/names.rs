@@ -19,6 +19,10 @@ pub const GUARD_HELD_TOTAL: &str = "roasd_guard_held_total";
 pub const DECISIONS_TOTAL: &str = "roasd_decisions_total";
 /// Conversions attributed, by layer, or left unattributed; labels `tenant`, `layer`.
 pub const ATTRIBUTIONS_TOTAL: &str = "roasd_attributions_total";
+/// The share of conversions credited to an ad within the guard's window, from 0 to 1; label `tenant`.
+pub const COVERAGE_RATIO: &str = "roasd_coverage_ratio";
+/// Conversions within that window; labels `tenant`, `layer` (`none`: credited to no ad).
+pub const COVERAGE_CONVERSIONS: &str = "roasd_coverage_conversions";
 /// Deliveries not yet worked off; label `tenant`.
 pub const INBOX_DEPTH: &str = "roasd_inbox_depth";
 /// Open changes; labels `tenant`, `state`.
@@ -77,6 +81,14 @@ pub(super) fn describe() {
     describe_counter!(
         ATTRIBUTIONS_TOTAL,
         "Conversions by the layer that attributed them"
+    );
+    describe_gauge!(
+        COVERAGE_RATIO,
+        "Share of conversions credited to an ad within the window of the guard"
+    );
+    describe_gauge!(
+        COVERAGE_CONVERSIONS,
+        "Conversions within the window of the guard, by the layer that credited them"
     );
     describe_gauge!(INBOX_DEPTH, "Deliveries not yet worked off");
     describe_gauge!(QUEUE_DEPTH, "Open ad changes");

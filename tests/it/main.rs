@@ -21,6 +21,7 @@ mod layers;
 mod lead_journey;
 mod move_store;
 mod nodes;
+mod revaluation;
 mod run_service;
 mod sandbox;
 mod store_conformance;

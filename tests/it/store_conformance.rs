@@ -280,7 +280,7 @@ suite! {
         a_deal_can_be_settled_again_when_its_retry_is_due,
         conversions_are_updated_in_place,
         totals_are_by_ad,
-        layers_are_counted,
+        layers_and_gaps_are_counted,
         faults_are_listed,
         nothing_is_half_settled,
         stage_values_are_mirrored,

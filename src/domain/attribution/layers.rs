@@ -104,14 +104,9 @@ pub(super) fn url_param(
         }
     }
     let Some(total) = (!voices.is_empty()).then_some(voices.len()) else {
-        let seen = conversion.form_visits.iter().chain(&candidates.by_fbclid);
-        let seen = seen.filter(|visit| visit.ad.ad.is_some());
-        let mut seen = seen
-            .map(|visit| visit.at)
-            .chain(candidates.leads.iter().map(|lead| lead.at));
         let reason = match foreign {
             Some(ad) => format!("the link names {ad}, which is no ad of this account"),
-            None if seen.any(|at| at < opens) => {
+            None if has_old_click(conversion, candidates, rules) => {
                 format!(
                     "the click was before the window of {:#}",
                     rules.click_window
@@ -179,6 +174,34 @@ pub(super) fn url_param(
     }
 }
 
+/// Whether a click or lead of an ad is known from before the click window.
+pub(super) fn has_old_click(
+    conversion: &Conversion,
+    candidates: &Candidates,
+    rules: &AttributionRules,
+) -> bool {
+    let opens = conversion.click_window_opens(rules);
+    let visits = conversion.form_visits.iter().chain(&candidates.by_fbclid);
+    let mut clicks = visits
+        .filter(|visit| visit.ad.ad.is_some())
+        .map(|visit| visit.at)
+        .chain(candidates.leads.iter().map(|lead| lead.at));
+    clicks.any(|at| at < opens)
+}
+
+/// Whether anything names an ad that is not the account's.
+pub(super) fn names_foreign_ad(conversion: &Conversion, candidates: &Candidates) -> bool {
+    let visits = conversion.form_visits.iter().chain(&candidates.by_fbclid);
+    let mut named = visits.filter_map(|visit| visit.ad.ad.clone());
+    named.any(|ad| !is_ours(&ad, candidates))
+        || conversion.contacts.iter().any(|contact| {
+            let named = named_ads(&contact.facts).into_iter().flatten();
+            named
+                .into_iter()
+                .any(|credit| !is_ours(&credit.ad, candidates))
+        })
+}
+
 /// One contact's strongest evidence; `Err` names an ad that is not the account's.
 fn voice(
     facts: &ContactFacts,
@@ -221,28 +244,7 @@ fn voice(
     if let Some(v) = by_fbclid(&clicks, candidates, counts) {
         return Ok(Some(v));
     }
-    let from_url = facts.first_url.as_deref().map(AdParameters::from_url);
-    let from_url = from_url.unwrap_or_default();
-    let property = |text: &Option<String>| {
-        text.as_deref()
-            .map(str::trim)
-            .filter(|id| is_vendor_number(id))
-            .map(str::to_owned)
-    };
-    let own = property(&facts.ad_id).and_then(|id| AdId::new(id).ok());
-    let named = [
-        own.map(|ad| Credit {
-            ad,
-            ad_set: property(&facts.ad_set_id).and_then(|id| AdSetId::new(id).ok()),
-            campaign: property(&facts.campaign_id).and_then(|id| CampaignId::new(id).ok()),
-        }),
-        from_url.ad.map(|ad| Credit {
-            ad,
-            ad_set: from_url.ad_set,
-            campaign: from_url.campaign,
-        }),
-    ];
-    for credit in named.into_iter().flatten() {
+    for credit in named_ads(facts).into_iter().flatten() {
         if is_ours(&credit.ad, candidates) {
             return Ok(Some(Voice {
                 evidence: Evidence::AdId,
@@ -254,6 +256,31 @@ fn voice(
         foreign = Some(credit.ad);
     }
     foreign.map_or(Ok(None), Err)
+}
+
+/// The ads that a contact's own property and the query of its first page name.
+fn named_ads(facts: &ContactFacts) -> [Option<Credit>; 2] {
+    let from_url = facts.first_url.as_deref().map(AdParameters::from_url);
+    let from_url = from_url.unwrap_or_default();
+    let property = |text: &Option<String>| {
+        text.as_deref()
+            .map(str::trim)
+            .filter(|id| is_vendor_number(id))
+            .map(str::to_owned)
+    };
+    let own = property(&facts.ad_id).and_then(|id| AdId::new(id).ok());
+    [
+        own.map(|ad| Credit {
+            ad,
+            ad_set: property(&facts.ad_set_id).and_then(|id| AdSetId::new(id).ok()),
+            campaign: property(&facts.campaign_id).and_then(|id| CampaignId::new(id).ok()),
+        }),
+        from_url.ad.map(|ad| Credit {
+            ad,
+            ad_set: from_url.ad_set,
+            campaign: from_url.campaign,
+        }),
+    ]
 }
 
 /// The earliest click of an fbclid that names an ad. A forwarded link carries the fbclid on, so

@@ -1,6 +1,7 @@
 //! Credits a conversion to at most one visit, by the first layer that succeeds.
 
 pub mod calibration;
+pub mod gap;
 mod layers;
 pub mod learning;
 pub mod likelihood;
@@ -13,6 +14,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use calibration::Calibration;
+use gap::Gap;
 use likelihood::Linkage;
 use traffic::Traffic;
 
@@ -250,6 +252,8 @@ pub struct Verdict {
     pub attribution: Option<Attribution>,
     /// What each layer answered, in order; layers after the one that succeeded were not asked.
     pub attempts: Vec<Attempt>,
+    /// Why there is no credit; `None` where there is.
+    pub gap: Option<Gap>,
     /// Until when an unattributed conversion is worth another try; `None` when credited or when
     /// its window has closed.
     pub retry_until: Option<Timestamp>,
@@ -349,9 +353,13 @@ pub fn attribute(
     let attribution = credits.into_iter().flatten().next();
     let until = time::add(conversion.at, rules.retry_window);
     let retry_until = (attribution.is_none() && now < until).then_some(until);
+    let gap = attribution
+        .is_none()
+        .then(|| gap::gap(conversion, candidates, rules, &attempts));
     Verdict {
         attribution,
         attempts,
+        gap,
         retry_until,
     }
 }

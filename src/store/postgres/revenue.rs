@@ -4,14 +4,19 @@ use async_trait::async_trait;
 
 use super::session::Tx;
 use super::{PostgresStore, column};
+use crate::domain::attribution::gap::Gap;
 use crate::domain::attribution::{Attempt, Method};
+use crate::domain::coverage::Cohort;
 use crate::domain::deal::StageValue;
 use crate::domain::ids::{AdId, DealId, TenantId};
+use crate::domain::money::Currency;
 use crate::domain::revenue::RevenueEntry;
 use crate::domain::time::Timestamp;
 use crate::store::StoreError;
-use crate::store::revenue::{LayerCounts, RevenueStore, RevenueTotals, SettledDeal};
-use crate::store::sql::revenue::{check_entries, layers, read_attempts, read_entry, totals};
+use crate::store::revenue::{RevenueStore, RevenueTotals, SettledDeal};
+use crate::store::sql::revenue::{
+    COVERAGE, CohortRow, check_entries, cohorts, read_attempts, read_entry, totals,
+};
 use crate::store::sql::values::{CreditColumns, clean, clean_opt, id, micros, micros_opt};
 use crate::store::sql::{json, last_of_each, not_one};
 
@@ -33,7 +38,7 @@ async fn settle_row(
                  set revision = revision + 1, settled_revision = $3 + 1, settled_at = $4,
                      retry_at = $5, fault = $6, method = $7, confidence = $8, ad_id = $9,
                      ad_set_id = $10, campaign_id = $11, visit_id = $12, clicked_at = $13,
-                     reason = $14
+                     reason = $14, gap = $15
                  where tenant = $1 and id = $2 and settled_revision <= $3 and revision >= $3",
             )
             .bind(tenant.as_str())
@@ -49,7 +54,8 @@ async fn settle_row(
             .bind(credit.campaign_id)
             .bind(credit.visit_id)
             .bind(credit.clicked_at)
-            .bind(credit.reason),
+            .bind(credit.reason)
+            .bind(settled.gap.map(Gap::as_str)),
         )
         .await?;
     if done == 1 {
@@ -285,18 +291,18 @@ impl RevenueStore for PostgresStore {
         totals(self.list("reading revenue by ad", select).await?)
     }
 
-    async fn deals_by_layer(
+    async fn coverage(
         &self,
         tenant: &TenantId,
         from: Timestamp,
-    ) -> Result<LayerCounts, StoreError> {
-        let select = sqlx::query_as(
-            "select method, count(*) from crm_deals where tenant = $1 and created_at >= $2
-             group by method",
-        )
-        .bind(tenant.as_str())
-        .bind(micros(from));
-        layers(self.list("counting deals by layer", select).await?)
+        currency: Currency,
+    ) -> Result<Vec<Cohort>, StoreError> {
+        let select = sqlx::query_as(COVERAGE)
+            .bind(tenant.as_str())
+            .bind(micros(from))
+            .bind(currency.code().to_owned());
+        let rows: Vec<CohortRow> = self.list("counting what is credited", select).await?;
+        cohorts(rows, currency)
     }
 
     async fn faulty_deals(

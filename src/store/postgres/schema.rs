@@ -40,6 +40,11 @@ const SCRIPTS: &[Script] = &[
         "leads",
         include_str!("../../../migrations/postgres/0005_leads.sql"),
     ),
+    (
+        7,
+        "coverage",
+        include_str!("../../../migrations/postgres/0007_coverage.sql"),
+    ),
 ];
 
 /// Migrates the database if need be. All migrations are one transaction, under a lock: a process

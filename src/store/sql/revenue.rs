@@ -2,12 +2,15 @@
 
 use super::cells::{Cells, Columns};
 use super::values::{corrupt, credit, id_opt, method_opt, money, uncount};
+use crate::domain::attribution::gap::Gap;
 use crate::domain::attribution::{Attempt, Method};
+use crate::domain::coverage::Cohort;
 use crate::domain::ids::AdId;
+use crate::domain::money::{Currency, Money};
 use crate::domain::revenue::{EntryKind, RevenueEntry};
-use crate::domain::time::Timestamp;
+use crate::domain::time::{Timestamp, from_micros};
 use crate::store::StoreError;
-use crate::store::revenue::{LayerCounts, RevenueTotals, SettledDeal};
+use crate::store::revenue::{RevenueTotals, SettledDeal};
 
 const TABLE: &str = "revenue_ledger";
 
@@ -103,17 +106,40 @@ pub(in crate::store) fn totals(
     Ok(totals)
 }
 
-/// Counts from rows of layer and deals.
-pub(in crate::store) fn layers(
-    rows: Vec<(Option<String>, i64)>,
-) -> Result<LayerCounts, StoreError> {
-    let mut counts = LayerCounts::default();
-    for (method, found) in rows {
-        match method_opt("crm_deals", method.as_deref())? {
-            Some(method) => counts.by_method.push((method, uncount(found))),
-            None => counts.unattributed = uncount(found),
-        }
-    }
-    counts.by_method.sort_unstable();
-    Ok(counts)
+/// A row of [`COVERAGE`]: slot, layer, gap, deals and minor units.
+pub(in crate::store) type CohortRow = (i64, Option<String>, Option<String>, i64, i64);
+
+/// Deals by quarter of an hour, layer and gap. It reads the same on both sides.
+pub(in crate::store) const COVERAGE: &str = "
+    select d.created_at / 900000000 as slot, d.method, d.gap, count(*) as deals,
+        cast(coalesce(sum((
+            select sum(l.amount_minor) from revenue_ledger as l
+            where l.tenant = d.tenant and l.deal_id = d.id and l.currency = $3)), 0) as bigint)
+    from crm_deals as d
+    where d.tenant = $1 and d.created_at >= $2 and d.is_archived = 0
+    group by 1, 2, 3 order by 1, 2, 3";
+
+/// Reads rows of [`COVERAGE`].
+pub(in crate::store) fn cohorts(
+    rows: Vec<CohortRow>,
+    currency: Currency,
+) -> Result<Vec<Cohort>, StoreError> {
+    let cohort = |(slot, method, gap, deals, minor): CohortRow| {
+        let method = method_opt("crm_deals", method.as_deref())?;
+        let gap = gap.map(|name| {
+            Gap::parse(&name)
+                .ok_or_else(|| corrupt("crm_deals", format!("{name:?} is no reason for a gap")))
+        });
+        Ok(Cohort {
+            at: from_micros(slot.saturating_mul(SLOT)),
+            method,
+            gap: gap.transpose()?,
+            deals: uncount(deals),
+            value: Money::from_minor(minor, currency),
+        })
+    };
+    rows.into_iter().map(cohort).collect()
 }
+
+/// A quarter of an hour, in microseconds: every time zone's days begin on one.
+const SLOT: i64 = 900_000_000;

@@ -5,14 +5,19 @@ use sqlx::SqliteConnection;
 
 use super::SqliteStore;
 use super::faults::fault;
+use crate::domain::attribution::gap::Gap;
 use crate::domain::attribution::{Attempt, Method};
+use crate::domain::coverage::Cohort;
 use crate::domain::deal::StageValue;
 use crate::domain::ids::{AdId, DealId, TenantId};
+use crate::domain::money::Currency;
 use crate::domain::revenue::RevenueEntry;
 use crate::domain::time::Timestamp;
 use crate::store::StoreError;
-use crate::store::revenue::{LayerCounts, RevenueStore, RevenueTotals, SettledDeal};
-use crate::store::sql::revenue::{check_entries, layers, read_attempts, read_entry, totals};
+use crate::store::revenue::{RevenueStore, RevenueTotals, SettledDeal};
+use crate::store::sql::revenue::{
+    COVERAGE, CohortRow, check_entries, cohorts, read_attempts, read_entry, totals,
+};
 use crate::store::sql::values::{CreditColumns, clean, clean_opt, id, micros, micros_opt};
 use crate::store::sql::{json, not_one};
 
@@ -33,7 +38,7 @@ async fn settle_row(
         "update crm_deals
          set revision = revision + 1, settled_revision = $3 + 1, settled_at = $4, retry_at = $5,
              fault = $6, method = $7, confidence = $8, ad_id = $9, ad_set_id = $10,
-             campaign_id = $11, visit_id = $12, clicked_at = $13, reason = $14
+             campaign_id = $11, visit_id = $12, clicked_at = $13, reason = $14, gap = $15
          where tenant = $1 and id = $2 and settled_revision <= $3 and revision >= $3",
     )
     .bind(tenant.as_str())
@@ -50,6 +55,7 @@ async fn settle_row(
     .bind(credit.visit_id)
     .bind(credit.clicked_at)
     .bind(credit.reason)
+    .bind(settled.gap.map(Gap::as_str))
     .execute(conn)
     .await
     .map_err(fault(DOING))?;
@@ -251,21 +257,20 @@ impl RevenueStore for SqliteStore {
         totals(rows)
     }
 
-    async fn deals_by_layer(
+    async fn coverage(
         &self,
         tenant: &TenantId,
         from: Timestamp,
-    ) -> Result<LayerCounts, StoreError> {
-        let rows: Vec<(Option<String>, i64)> = sqlx::query_as(
-            "select method, count(*) from crm_deals where tenant = $1 and created_at >= $2
-             group by method",
-        )
-        .bind(tenant.as_str())
-        .bind(micros(from))
-        .fetch_all(&self.readers)
-        .await
-        .map_err(fault("counting deals by layer"))?;
-        layers(rows)
+        currency: Currency,
+    ) -> Result<Vec<Cohort>, StoreError> {
+        let rows: Vec<CohortRow> = sqlx::query_as(COVERAGE)
+            .bind(tenant.as_str())
+            .bind(micros(from))
+            .bind(currency.code().to_owned())
+            .fetch_all(&self.readers)
+            .await
+            .map_err(fault("counting what is credited"))?;
+        cohorts(rows, currency)
     }
 
     async fn faulty_deals(

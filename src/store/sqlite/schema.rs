@@ -42,6 +42,11 @@ const SCRIPTS: &[Script] = &[
         "leads",
         include_str!("../../../migrations/sqlite/0005_leads.sql"),
     ),
+    (
+        7,
+        "coverage",
+        include_str!("../../../migrations/sqlite/0007_coverage.sql"),
+    ),
 ];
 
 /// The version a database is at; 0 before the first migration.

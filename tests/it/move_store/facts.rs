@@ -3,6 +3,7 @@
 use std::process::Command;
 use std::sync::Arc;
 
+use roasd::domain::money::Currency;
 use roasd::store::Store;
 use roasd::store::changes::ChangeFilter;
 use roasd::store::{open, open_existing};
@@ -52,7 +53,7 @@ async fn facts(store: &dyn Store, tenant: &TenantId) -> Vec<String> {
         store.deals_since(tenant, start),
         store.requested_deals(tenant, ALL),
         store.revenue_by_ad(tenant, start),
-        store.deals_by_layer(tenant, start),
+        store.coverage(tenant, start, Currency::USD),
         store.faulty_deals(tenant, ALL),
         store.job_status(tenant),
         store.inbox_depth(tenant),

@@ -21,6 +21,7 @@ pub(super) async fn settle_all(db: &Db, s: i64, retry_at: Option<Timestamp>) {
             deal: deal_id(&id),
             revision,
             attribution: None,
+            gap: None,
             attempts: Vec::new(),
             conversions: Vec::new(),
             entries: Vec::new(),
@@ -229,9 +230,7 @@ pub(super) async fn pipeline_stages_are_replaced(db: Db) {
 }
 
 pub(super) async fn settled_deals_are_unsettled_in_batches(db: Db) {
-    let deals: Vec<Deal> = ["a", "b", "c", "d"]
-        .map(|id| deal(id, "lead", 0))
-        .into();
+    let deals: Vec<Deal> = ["a", "b", "c", "d"].map(|id| deal(id, "lead", 0)).into();
     record(&db, &deals, 5).await;
     settle_all(&db, 6, None).await;
     // One that is unsettled already stays as it is.

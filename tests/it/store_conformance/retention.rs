@@ -40,6 +40,7 @@ async fn fill(db: &Db, day: i64) {
         deal: deal_id(&id),
         revision: unsettled[0].revision,
         attribution: None,
+        gap: None,
         attempts: vec![Attempt {
             method: Method::UrlParam,
             succeeded: false,

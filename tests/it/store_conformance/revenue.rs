@@ -1,6 +1,8 @@
 use super::crm::{record, settle_all, unsettled};
 use super::*;
 use roasd::domain::attribution::Attempt;
+use roasd::domain::attribution::gap::Gap;
+use roasd::domain::coverage::{Cohort, Coverage};
 use roasd::domain::deal::StageValue;
 use roasd::domain::ids::StageName;
 use roasd::domain::invariants;
@@ -27,6 +29,7 @@ pub(super) fn settled(deal: &str, revision: i64, entries: Vec<RevenueEntry>) -> 
         deal: deal_id(deal),
         revision,
         attribution: Some(credit("a1", Method::UrlParam)),
+        gap: None,
         attempts: vec![Attempt {
             method: Method::UrlParam,
             succeeded: true,
@@ -233,8 +236,8 @@ pub(super) async fn conversions_are_updated_in_place(db: Db) {
         ..settled("a", unsettled(&db, 6).await[0].1, Vec::new())
     };
     settle(&db, &again).await.unwrap();
-    let counts = db.deals_by_layer(&acme(), at(0)).await.unwrap();
-    assert_eq!((counts.by_method.len(), counts.unattributed), (0, 1));
+    let counts = Coverage::of(&coverage(&db, 0).await);
+    assert_eq!((counts.credited(), counts.unattributed), (0, 1));
     let found = db.deal(&acme(), &deal_id("a")).await.unwrap().unwrap();
     assert_eq!(found.attribution, None);
 }
@@ -268,28 +271,62 @@ pub(super) async fn totals_are_by_ad(db: Db) {
     );
 }
 
-pub(super) async fn layers_are_counted(db: Db) {
-    for (id, method) in [
-        ("a", Some(Method::UrlParam)),
-        ("b", Some(Method::Probabilistic)),
-        ("c", Some(Method::UrlParam)),
-        ("d", None),
+async fn coverage(db: &Db, from: i64) -> Vec<Cohort> {
+    let found = db.coverage(&acme(), at(from), Currency::USD).await;
+    found.unwrap()
+}
+
+pub(super) async fn layers_and_gaps_are_counted(db: Db) {
+    for (id, method, gap) in [
+        ("a", Some(Method::UrlParam), None),
+        ("b", Some(Method::Probabilistic), None),
+        ("c", Some(Method::UrlParam), None),
+        ("d", None, Some(Gap::NoVisit)),
+        ("e", None, Some(Gap::NoVisit)),
+        ("f", None, Some(Gap::TagsMissing)),
+        ("gone", None, Some(Gap::NoVisit)),
     ] {
         let revision = fresh(&db, id).await;
+        let in_yen = RevenueEntry {
+            amount: Money::from_minor(7, Currency::JPY),
+            ..entry(id, None, 0, 1)
+        };
         let write = SettledDeal {
             attribution: method.map(|method| credit("a1", method)),
-            ..settled(id, revision, Vec::new())
+            gap,
+            ..settled(id, revision, vec![entry(id, None, 100, 1), in_yen])
         };
         settle(&db, &write).await.unwrap();
     }
-    let counts = db.deals_by_layer(&acme(), at(0)).await.unwrap();
+    let gone = [deal_id("gone")];
+    db.record_deals(&acme(), &[], &gone, at(9)).await.unwrap();
+    let cohorts = coverage(&db, 0).await;
+    let told = |gap, deals, minor| (None, Some(gap), deals, usd(minor));
+    let mut found: Vec<_> = cohorts
+        .iter()
+        .filter(|one| one.method.is_none())
+        .map(|one| (one.method, one.gap, one.deals, one.value))
+        .collect();
+    found.sort_by_key(|one| one.1);
     assert_eq!(
-        counts.by_method,
-        [(Method::UrlParam, 2), (Method::Probabilistic, 1)]
+        found,
+        [told(Gap::TagsMissing, 1, 100), told(Gap::NoVisit, 2, 200)]
     );
-    assert_eq!(counts.unattributed, 1);
-    let later = db.deals_by_layer(&acme(), at(1)).await.unwrap();
-    assert_eq!((later.by_method.len(), later.unattributed), (0, 0));
+    let slot = time::between(cohorts[0].at, at(0));
+    assert!((time::seconds(0)..time::minutes(15)).contains(&slot));
+    let counts = Coverage::of(&cohorts);
+    assert_eq!((counts.url_param, counts.probabilistic), (2, 1));
+    assert_eq!((counts.fingerprint, counts.unattributed), (0, 3));
+    assert!(coverage(&db, 1).await.is_empty());
+    // A credit closes the gap.
+    record(&db, &[deal("f", "won", 2)], 12).await;
+    let revision = unsettled(&db, 12).await[0].1;
+    settle(&db, &settled("f", revision, Vec::new()))
+        .await
+        .unwrap();
+    let left = coverage(&db, 0).await;
+    assert!(left.iter().all(|one| one.gap != Some(Gap::TagsMissing)));
+    assert_eq!(Coverage::of(&left).url_param, 3);
 }
 
 pub(super) async fn faults_are_listed(db: Db) {

@@ -170,6 +170,14 @@ impl World {
         &self.config
     }
 
+    /// Puts a changed configuration in force, as a reload does.
+    pub(crate) async fn reload(&mut self, change: impl FnOnce(&mut Config)) {
+        let mut config = self.config.clone();
+        change(&mut config);
+        self.daemon().reload(config.clone()).await.unwrap();
+        self.config = config;
+    }
+
     /// What the parts of the daemon were given.
     pub(crate) fn parts(&self) -> Parts {
         Parts::of(&self.config).unwrap()
