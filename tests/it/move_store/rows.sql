@@ -50,7 +50,7 @@ insert into crm_deals
 select tenant, 'deal-' || i, odd, 'p', 's', case when i % 2 then '0012.3400' end, nullif('EUR', ''), -i, i, i % 2, i,
     i, i - 1, nullif(i % 3, 0), nullif(i % 4, 0), case i % 9 when 0 then odd end,
     case when i % 2 then 'fingerprint' end, case when i % 2 then 1.0 / (i + 2) end,
-    case when i % 2 then 'ad-' || i end, null, null, null, null, odd
+    case when i % 2 then 'ad-' || i end, null, null, null, null, odd, case when i % 2 then null else 'no_visit' end
 from n;
 
 insert into crm_deal_contacts select tenant, 'deal-' || i, case i % 2 when 0 then 'A' else 'a' end || i from n;
