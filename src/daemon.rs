@@ -4,6 +4,7 @@
 
 mod gates;
 mod parts;
+mod pause_file;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -113,6 +114,7 @@ pub struct Daemon {
     http_stop: tokio::sync::watch::Sender<bool>,
     http_task: tokio::task::JoinHandle<std::io::Result<()>>,
     keeper: tokio::task::JoinHandle<()>,
+    watcher: tokio::task::JoinHandle<()>,
     address: SocketAddr,
     /// Held while the daemon lives, and let go by the system however it ends.
     _lock: Option<std::fs::File>,
@@ -285,6 +287,11 @@ impl Daemon {
             let shared = shared.clone();
             async move { shared.gates.keep(shared.store.as_ref()).await }
         });
+        let watcher = tokio::spawn(pause_file::watch(
+            dir.join(PAUSE_FILE),
+            shared.store.clone(),
+            clock.clone(),
+        ));
         drop(hold);
         tracing::info!(
             address = %address, tenants = config.tenants.len(), version = env!("CARGO_PKG_VERSION"),
@@ -301,6 +308,7 @@ impl Daemon {
             http_stop,
             http_task,
             keeper,
+            watcher,
             address,
             _lock: lock,
         })
@@ -382,6 +390,8 @@ impl Daemon {
         }
         let _ = tokio::time::timeout(Duration::from_secs(5), self.http_task).await;
         self.keeper.abort();
+        self.watcher.abort();
+        let _ = self.watcher.await;
         if let Err(error) = self.shared.save_gate().await {
             tracing::warn!(%error, "the gate's state was not saved");
         }

@@ -8,15 +8,17 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use super::breakers;
 use super::context::{Context, chain, weather};
 use super::stage::{Broken, Progress, Stage, Work};
 use crate::clock;
 use crate::domain::audit::AuditEvent;
-use crate::domain::change::{PendingChange, Target};
+use crate::domain::change::{Origin, PendingChange, Target};
 use crate::domain::coverage::Coverage;
-use crate::domain::money::Money;
+use crate::domain::money::{Money, Rounding};
 use crate::domain::safety::{
     self, AccountSums, ChangeContext, DataQuality, LiveSettings, Rule, Stops, Verdict,
+    worst_day_factor,
 };
 use crate::domain::structure::{EntityRef, HandsOff, RunStatus, Structure};
 use crate::domain::time::{self, SignedDuration, TimeZone, Timestamp};
@@ -152,13 +154,11 @@ impl ExecutorWork {
         }
     }
 
-    /// `Some` when nothing may be written; with words when that is trouble.
+    /// `Some` when nothing may be written; with words when that is trouble. A pause lets stops through,
+    /// and the store gives out nothing else; the emergency file holds all until it is in the store too.
     fn why_held(&self, holds: &TenantHolds) -> Option<Option<String>> {
-        if self.context.is_pause_file_there()
-            || holds.daemon_paused.is_some()
-            || holds.paused.is_some()
-            || holds.parked.is_some()
-        {
+        let is_told = holds.daemon_paused.is_some() || holds.paused.is_some();
+        if holds.parked.is_some() || (self.context.is_pause_file_there() && !is_told) {
             return Some(None);
         }
         holds
@@ -219,6 +219,9 @@ impl ExecutorWork {
         };
         match self.judge(change, &live).await? {
             Ok(Verdict::Allow { target, clipped_by }) => {
+                if let Some(rule) = clipped_by {
+                    self.count_guard(rule.as_str());
+                }
                 self.send(change, &live, target, clipped_by, write_permit)
                     .await
             }
@@ -325,7 +328,7 @@ impl ExecutorWork {
         let proposed = &change.proposed;
         let before = value_of(live, target).unwrap_or(proposed.expected);
         // The emergency file is looked at last: the store is asked in the same statement below.
-        if self.context.is_pause_file_there() {
+        if self.context.is_pause_file_there() && proposed.origin != Origin::Stop {
             self.release_paused(change).await?;
             return Ok(true);
         }
@@ -617,6 +620,7 @@ impl ExecutorWork {
         let holds = store.holds(id).await?;
         let (sums, spent_today) = self.sums(&structure, &zone, entity, live, now).await?;
         let quality = self.quality(&structure, now).await?;
+        let tripped = breakers::look(&self.context, &zone, now).await?;
         let hands_off = match proposed.requested {
             Target::DailyBudget(_) => structure.budget_hands_off(entity),
             Target::Status(_) => structure.status_hands_off(entity),
@@ -646,6 +650,7 @@ impl ExecutorWork {
             min_daily_budget: structure.account.min_daily_budget,
             autonomy: &tenant.autonomy,
             quality: &quality,
+            breakers: &tripped,
             stops: Stops {
                 daemon_paused: holds.daemon_paused.is_some(),
                 tenant_paused: holds.paused.is_some(),
@@ -697,6 +702,10 @@ impl ExecutorWork {
             EntityRef::Campaign(_) | EntityRef::Ad(_) => false,
         });
         let in_campaign: Vec<Money> = in_campaign.map(|(_, money)| *money).collect();
+        let worst_day = budgets.iter().fold(zero, |sum, (owner, money)| {
+            let factor = worst_day_factor(shares(structure, owner));
+            add(sum, money.scale(factor, Rounding::Up).unwrap_or(*money))
+        });
         let sums = AccountSums {
             daily_budgets: budgets
                 .iter()
@@ -706,6 +715,8 @@ impl ExecutorWork {
             resume_adds: resume_adds(structure, entity, &budgets),
             spent_today: spent_today_all,
             spent_this_week: spent_week,
+            worst_day,
+            shares_budgets: shares(structure, entity),
         };
         Ok((sums, spent_today))
     }
@@ -924,6 +935,13 @@ fn value_of(live: &meta::LiveSettings, target: Target) -> Option<Target> {
 fn add(a: Money, b: Money) -> Money {
     // Currencies were checked where the rows were read; an overflow is no sum of budgets.
     a.checked_add(b).unwrap_or(a)
+}
+
+/// Whether ad sets of the object's campaign may use each other's budgets.
+fn shares(structure: &Structure, entity: &EntityRef) -> bool {
+    structure
+        .campaign_of(entity)
+        .is_some_and(|campaign| campaign.shares_budgets)
 }
 
 fn live_ads(structure: &Structure, ad: &crate::domain::structure::Ad) -> u32 {

@@ -3,6 +3,7 @@
 //! Messages are nudges; the truth is in the store.
 
 pub mod attribution;
+mod breakers;
 pub mod context;
 pub mod executor;
 pub mod handle;
@@ -13,6 +14,7 @@ pub mod optimizer;
 pub mod placement;
 pub mod restart;
 pub mod root;
+pub mod spend;
 pub mod stage;
 pub mod sync;
 pub mod tenant;

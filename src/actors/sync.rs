@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use super::breakers;
 use super::context::{Context, chain, weather};
 use super::stage::{Broken, Progress, Stage, Work};
 use crate::domain::audit::{AuditEntry, AuditEvent};
@@ -406,6 +407,7 @@ impl SyncWork {
         if with_hours {
             self.read_figures(currency, time::add_days(today, -1), today, true)
                 .await?;
+            breakers::look(&context, &zone, context.clock.now()).await?;
         }
         Ok(())
     }

@@ -1,13 +1,17 @@
 //! `roasd audit`: proves that the audit log is whole, and hands it out.
 
+use std::ops::Range;
+
 use clap::{Subcommand, ValueEnum};
 use serde_json::json;
 
 use super::changes::line_json;
 use super::context::{CliContext, Out, print_json};
 use super::{Exit, complain};
+use crate::domain::audit::ChainedEntry;
 use crate::domain::audit::{GENESIS_HASH, verify_after};
 use crate::domain::ids::TenantId;
+use crate::domain::time::Timestamp;
 use crate::store::Store;
 
 /// Lines read at a time: a chain need not fit into memory.
@@ -34,11 +38,17 @@ pub enum AuditCommand {
     },
     /// Print the audit log, oldest line first.
     ///
-    /// Example:  roasd audit export --tenant acme > acme-audit.jsonl
+    /// Example:  roasd audit export --tenant acme --from 2026-11-01 --to 2026-12-01 --format csv
     Export {
         /// Of this tenant only.
         #[arg(long)]
         tenant: Option<TenantId>,
+        /// From this time on: 2026-11-01 (midnight, UTC) or 2026-11-01T08:00:00Z.
+        #[arg(long, value_parser = super::context::parse_time)]
+        from: Option<Timestamp>,
+        /// Up to this time, not included.
+        #[arg(long, value_parser = super::context::parse_time)]
+        to: Option<Timestamp>,
         /// The form.
         #[arg(long, value_enum, default_value_t = Format::Jsonl)]
         format: Format,
@@ -50,6 +60,8 @@ pub enum AuditCommand {
 pub enum Format {
     /// One JSON object a line.
     Jsonl,
+    /// Comma-separated values with a head, for spreadsheets.
+    Csv,
 }
 
 /// Runs the command.
@@ -68,9 +80,8 @@ pub async fn run(args: &AuditArgs, ctx: &CliContext, out: Out<'_>) -> anyhow::Re
     match args.command {
         AuditCommand::Verify { .. } => verify(&tenants, ctx, out).await,
         AuditCommand::Export {
-            format: Format::Jsonl,
-            ..
-        } => export(&tenants, ctx, out).await,
+            format, from, to, ..
+        } => export(&tenants, format, from..to, ctx, out).await,
     }
 }
 
@@ -160,13 +171,73 @@ async fn verify(tenants: &[TenantId], ctx: &CliContext, out: Out<'_>) -> anyhow:
     Ok(exit)
 }
 
-async fn export(tenants: &[TenantId], ctx: &CliContext, out: Out<'_>) -> anyhow::Result<Exit> {
+/// The columns of a line as CSV.
+const COLUMNS: &str = "tenant,sequence,at,event,actor,change,entity_type,entity_id,campaign,before,\
+                       after,rule,detail,vendor_request,previous_hash,hash";
+
+fn csv(line: &ChainedEntry) -> String {
+    let entry = &line.entry;
+    let some = |text: Option<String>| text.unwrap_or_default();
+    let cells = [
+        entry.tenant.to_string(),
+        line.sequence.to_string(),
+        entry.at.to_string(),
+        entry.event.as_str().to_owned(),
+        entry.actor.clone(),
+        some(entry.change.as_ref().map(ToString::to_string)),
+        some(entry.entity.as_ref().map(|e| e.kind().to_string())),
+        some(entry.entity.as_ref().map(|e| e.id().to_owned())),
+        some(entry.campaign.as_ref().map(ToString::to_string)),
+        some(entry.before.map(|value| value.to_string())),
+        some(entry.after.map(|value| value.to_string())),
+        entry.rule.clone().unwrap_or_default(),
+        entry.detail.clone(),
+        entry.vendor_request.clone().unwrap_or_default(),
+        line.previous_hash.clone(),
+        line.hash.clone(),
+    ];
+    cells.map(|cell| quoted(&cell)).join(",")
+}
+
+/// A cell of RFC 4180. What a spreadsheet would take for a formula, such as the name of an actor that
+/// begins with an equals sign, gets an apostrophe before it.
+fn quoted(cell: &str) -> String {
+    let is_formula = cell.starts_with(['=', '+', '-', '@', '\t', '\r']);
+    let cell = if is_formula {
+        format!("'{cell}")
+    } else {
+        cell.to_owned()
+    };
+    if cell.contains([',', '"', '\n', '\r']) {
+        format!("\"{}\"", cell.replace('"', "\"\""))
+    } else {
+        cell
+    }
+}
+
+async fn export(
+    tenants: &[TenantId],
+    format: Format,
+    span: Range<Option<Timestamp>>,
+    ctx: &CliContext,
+    out: Out<'_>,
+) -> anyhow::Result<Exit> {
+    let is_in = |line: &ChainedEntry| {
+        span.start.is_none_or(|from| line.entry.at >= from)
+            && span.end.is_none_or(|to| line.entry.at < to)
+    };
+    if format == Format::Csv {
+        writeln!(out, "{COLUMNS}")?;
+    }
     for tenant in tenants {
         let mut after = 0;
         loop {
             let page = ctx.store.audit_lines(tenant, after, PAGE).await?;
-            for line in &page {
-                writeln!(out, "{}", line_json(line))?;
+            for line in page.iter().filter(|line| is_in(line)) {
+                match format {
+                    Format::Jsonl => writeln!(out, "{}", line_json(line))?,
+                    Format::Csv => writeln!(out, "{}", csv(line))?,
+                }
             }
             match page.last() {
                 Some(last) => after = last.sequence,
@@ -175,4 +246,25 @@ async fn export(tenants: &[TenantId], ctx: &CliContext, out: Out<'_>) -> anyhow:
         }
     }
     Ok(Exit::Done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cell_is_quoted_where_it_must_be_and_is_never_a_formula() {
+        for (cell, written) in [
+            ("plain", "plain"),
+            ("a, b", "\"a, b\""),
+            ("say \"no\"", "\"say \"\"no\"\"\""),
+            ("two\nlines", "\"two\nlines\""),
+            ("=cmd()", "'=cmd()"),
+            ("-1,5", "\"'-1,5\""),
+            ("", ""),
+        ] {
+            assert_eq!(quoted(cell), written);
+        }
+        assert_eq!(COLUMNS.split(',').count(), 16);
+    }
 }

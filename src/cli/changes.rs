@@ -9,9 +9,12 @@ use super::context::{
 use super::table::TextTable;
 use super::{Exit, complain};
 use crate::domain::audit::ChainedEntry;
-use crate::domain::change::{ChangeState, Origin, PendingChange, undo_of};
+use crate::domain::change::{ChangeState, Origin, PendingChange, ProposedChange, undo_of};
 use crate::domain::ids::TenantId;
 use crate::domain::naming::Naming;
+use crate::domain::safety::Rule;
+use crate::domain::time::Timestamp;
+use crate::domain::undo::back_to;
 use crate::store::changes::{ChangeFilter, Proposal};
 
 /// What `changes` takes.
@@ -51,13 +54,28 @@ pub enum ChangesCommand {
         #[arg(long, default_value = "turned down by a person")]
         reason: String,
     },
-    /// Restore the value before a completed change.
+    /// Restore the value before a completed change, or every value that a tenant had at a time.
     ///
     /// Example:  roasd changes undo 0199c4a1
-    Undo {
-        /// The change's id, or its beginning.
-        id: String,
-    },
+    ///           roasd changes undo --tenant acme --to 2026-11-24T08:00:00Z --check
+    Undo(UndoArgs),
+}
+
+/// What to take back.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct UndoArgs {
+    /// The change's id, or its beginning.
+    #[arg(required_unless_present = "to", conflicts_with_all = ["to", "tenant", "check"])]
+    pub id: Option<String>,
+    /// The time to go back to: 2026-11-24T08:00:00Z, or 2026-11-24 for its midnight (UTC).
+    #[arg(long, requires = "tenant", value_parser = super::context::parse_time)]
+    pub to: Option<Timestamp>,
+    /// The tenant of --to.
+    #[arg(long, requires = "to")]
+    pub tenant: Option<TenantId>,
+    /// Only say what would be taken back and what cannot be.
+    #[arg(long)]
+    pub check: bool,
 }
 
 /// Which changes to list.
@@ -111,7 +129,16 @@ pub async fn run(args: &ChangesArgs, ctx: &CliContext, out: Out<'_>) -> anyhow::
         ChangesCommand::Reject { choice, reason } => {
             decide(choice, Some(reason.as_str()), ctx, out).await
         }
-        ChangesCommand::Undo { id } => undo(id, ctx, out).await,
+        ChangesCommand::Undo(UndoArgs {
+            to: Some(to),
+            tenant: Some(tenant),
+            check,
+            ..
+        }) => undo_to(tenant, *to, *check, ctx, out).await,
+        ChangesCommand::Undo(args) => {
+            let id = args.id.as_deref().unwrap_or_default();
+            undo(id, ctx, out).await
+        }
     }
 }
 
@@ -219,12 +246,14 @@ async fn show(id: &str, ctx: &CliContext, out: Out<'_>) -> anyhow::Result<Exit> 
             .decision(decision.as_str())
             .await?
             .map(|(_, _, decision)| decision.paragraph),
-        Origin::Undo(_) => None,
+        Origin::Undo(_) | Origin::Stop => None,
     };
     if ctx.json {
         let mut value = change_json(&change);
         if let Some(map) = value.as_object_mut() {
             map.insert("paragraph".to_owned(), json!(paragraph));
+            let sentence = change.rule.as_deref().and_then(Rule::parse);
+            map.insert("in_short".to_owned(), json!(sentence.map(Rule::sentence)));
             let lines: Vec<_> = lines.iter().map(line_json).collect();
             map.insert("audit".to_owned(), json!(lines));
         }
@@ -253,6 +282,9 @@ async fn show(id: &str, ctx: &CliContext, out: Out<'_>) -> anyhow::Result<Exit> 
     let told = note(&change);
     if told != p.reason {
         writeln!(out, "last: {}", clean(&told))?;
+    }
+    if let Some(rule) = change.rule.as_deref().and_then(Rule::parse) {
+        writeln!(out, "in short: {}", rule.sentence())?;
     }
     match change.state {
         ChangeState::AwaitingApproval => {
@@ -544,6 +576,142 @@ async fn undo(id: &str, ctx: &CliContext, out: Out<'_>) -> anyhow::Result<Exit> 
     )?;
     if matches!(outcome, Proposal::Queued | Proposal::Superseded(_)) {
         writeln!(out, "to follow it: roasd changes show {}", proposed.id)?;
+    }
+    Ok(exit)
+}
+
+/// Takes a tenant back to a time.
+async fn undo_to(
+    tenant: &TenantId,
+    to: Timestamp,
+    is_check: bool,
+    ctx: &CliContext,
+    out: Out<'_>,
+) -> anyhow::Result<Exit> {
+    if let Err(unknown) = ctx.chosen(Some(tenant)).await? {
+        complain(&unknown);
+        return Ok(Exit::Usage);
+    }
+    let now = ctx.now();
+    let Some((structure, read_at)) = ctx.store.structure(tenant).await? else {
+        complain(&format!(
+            "the account of {tenant} was never read, so there is nothing to take back"
+        ));
+        return Ok(Exit::Failed);
+    };
+    let filter = ChangeFilter {
+        tenant: Some(tenant.clone()),
+        states: vec![ChangeState::Completed, ChangeState::Executing],
+        limit: u32::MAX,
+    };
+    let changes = ctx.store.changes(&filter).await?;
+    let mut counter = 0;
+    let mut back = back_to(&changes, &structure, to, now, || {
+        counter += 1;
+        Naming {
+            seed: u64::from(std::process::id()),
+            tenant,
+            at: now,
+            counter,
+        }
+        .change()
+    });
+    for change in &mut back.changes {
+        change.reason = format!("{}, asked for by {}", change.reason, actor());
+    }
+    let (mut queued, mut busy) = (Vec::new(), Vec::new());
+    for change in &back.changes {
+        if is_check {
+            queued.push(change);
+            continue;
+        }
+        match ctx.store.propose(change, now).await? {
+            Proposal::Queued | Proposal::Superseded(_) | Proposal::SameAsOpen(_) => {
+                queued.push(change);
+            }
+            Proposal::Busy(_) => busy.push(change),
+        }
+    }
+    ctx.store.nudge(tenant);
+    let exit = if busy.is_empty() {
+        Exit::Done
+    } else {
+        Exit::Failed
+    };
+    if ctx.json {
+        let change = |change: &&ProposedChange| {
+            json!({
+                "change": change.id.as_str(),
+                "entity": { "kind": change.entity.kind().as_str(), "id": change.entity.id() },
+                "from": target_json(change.expected),
+                "to": target_json(change.requested),
+            })
+        };
+        let cannot = back
+            .cannot
+            .iter()
+            .map(|(change, why)| json!({ "change": change.proposed.id.as_str(), "why": why }));
+        print_json(
+            out,
+            &json!({
+                "tenant": tenant.as_str(),
+                "to": to.to_string(),
+                "is_check": is_check,
+                "changes": queued.iter().map(change).collect::<Vec<_>>(),
+                "busy": busy.iter().map(change).collect::<Vec<_>>(),
+                "cannot": cannot.collect::<Vec<_>>(),
+                "as_then": back.as_then,
+            }),
+        )?;
+        return Ok(exit);
+    }
+    writeln!(
+        out,
+        "{tenant} back to {}, by the account as read {}:",
+        when(to, now),
+        ago(read_at, now)
+    )?;
+    let mut table = TextTable::new(&["object", "from", "to"], ctx.is_terminal).right(&[1, 2]);
+    for change in &queued {
+        table.row([
+            format!("{} ({})", change.entity_name, change.entity),
+            change.expected.to_string(),
+            change.requested.to_string(),
+        ]);
+    }
+    if queued.is_empty() {
+        writeln!(out, "nothing to take back")?;
+    } else {
+        writeln!(out, "{}", table.render())?;
+    }
+    for change in &busy {
+        complain(&format!(
+            "{} ({}): a change of it is being sent just now; try again in a minute",
+            clean(&change.entity_name),
+            change.entity
+        ));
+    }
+    for (change, why) in &back.cannot {
+        let p = &change.proposed;
+        writeln!(
+            out,
+            "cannot be taken back: {} ({}) {} -> {}, change {}: {}",
+            clean(&p.entity_name),
+            p.entity,
+            p.expected,
+            p.requested,
+            p.id,
+            clean(why)
+        )?;
+    }
+    if is_check {
+        writeln!(out, "nothing was queued (--check)")?;
+    } else if !queued.is_empty() {
+        writeln!(
+            out,
+            "Each passes the same gate and guards as any change: a budget goes back by the steps that \
+             its owner allows, and a value that is not the one above any more stays."
+        )?;
     }
     Ok(exit)
 }

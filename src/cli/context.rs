@@ -190,6 +190,17 @@ pub fn actor() -> String {
     format!("cli:{}", user.as_deref().unwrap_or("unknown"))
 }
 
+/// Reads a time of an argument: an instant, or a day, which begins at midnight in UTC.
+///
+/// # Errors
+/// With what may be written.
+pub fn parse_time(text: &str) -> Result<Timestamp, String> {
+    let day = || time::parse_date(text).map(|day| time::day_start(day, &time::TimeZone::UTC));
+    text.parse::<Timestamp>()
+        .or_else(|_| day())
+        .map_err(|_| "write 2026-11-24T08:00:00Z, or 2026-11-24 for midnight (UTC)".to_owned())
+}
+
 /// Writes JSON for a program.
 ///
 /// # Errors
@@ -225,6 +236,7 @@ pub fn change_json(change: &PendingChange) -> Value {
     let (decision, undoes) = match &p.origin {
         Origin::Decision(id) => (Some(id.as_str()), None),
         Origin::Undo(id) => (None, Some(id.as_str())),
+        Origin::Stop => (None, None),
     };
     json!({
         "id": p.id.as_str(),

@@ -140,6 +140,10 @@ async fn find(id: &str, ctx: &CliContext) -> anyhow::Result<Result<Found, String
                 .map(|found| Found::new(found, Some(change)))
                 .ok_or(gone))
         }
+        Origin::Stop => Ok(Err(format!(
+            "change {0} stopped all spend, which a person asked for; `roasd changes show {0}` tells of it",
+            change.proposed.id
+        ))),
         Origin::Undo(undone) => Ok(Err(format!(
             "change {} was asked for by a person, to undo change {undone}; explain that one, or \
              see `roasd changes show {}`",

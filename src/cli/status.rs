@@ -5,12 +5,15 @@ use serde_json::{Map, Value, json};
 use super::context::{CliContext, Out, ago, clean, print_json, when};
 use super::{Exit, complain};
 use crate::config::Tenant;
-use crate::domain::change::ChangeState;
+use crate::domain::autonomy::{ActionKind, Autonomy, TrackRecord};
+use crate::domain::change::{ChangeState, track_record};
 use crate::domain::coverage::Coverage;
 use crate::domain::ids::TenantId;
 use crate::domain::money::{Currency, Money};
 use crate::domain::rationale::paragraph::short;
+use crate::domain::safety::Trip;
 use crate::domain::time::{self, TimeZone, Timestamp};
+use crate::store::changes::ChangeFilter;
 use crate::store::gate::GateRow;
 use crate::store::inbox::InboxDepth;
 use crate::store::jobs::JobStatus;
@@ -18,6 +21,9 @@ use crate::store::tenants::{Held, TenantHolds};
 
 /// The days that money is told for.
 const DAYS: i64 = 7;
+
+/// The days that a person's approvals are counted for.
+const RECORD_DAYS: i64 = 14;
 
 /// What `status` takes.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -123,6 +129,8 @@ struct Report {
     tenant: TenantId,
     settings: Option<Tenant>,
     holds: TenantHolds,
+    breakers: Vec<Trip>,
+    records: Vec<(ActionKind, TrackRecord)>,
     jobs: Vec<JobStatus>,
     decided_at: Option<Timestamp>,
     insights_at: Option<Timestamp>,
@@ -185,6 +193,8 @@ impl Report {
             tenant: tenant.clone(),
             settings,
             holds: store.holds(tenant).await?,
+            breakers: store.breakers(tenant, now).await?,
+            records: records(tenant, now, ctx).await?,
             jobs: store.job_status(tenant).await?,
             decided_at: store.latest_run_at(tenant).await?,
             insights_at: store.insights_watermark(tenant).await?,
@@ -233,6 +243,11 @@ impl Report {
                 }
                 _ => format!("nothing is sent for {tenant}: roasd resume {tenant}"),
             });
+        }
+        if !self.breakers.is_empty() {
+            hints.push(format!(
+                "a breaker holds changes of {tenant}; when you know why: roasd resume {tenant}"
+            ));
         }
         let waiting = self.count(ChangeState::AwaitingApproval);
         if waiting > 0 {
@@ -286,6 +301,17 @@ impl Report {
                 self.faulty_deals
             ));
         }
+        for (kind, record) in &self.records {
+            let level = settings.settings.autonomy.for_action(*kind);
+            if level == Autonomy::Approve && record.speaks_for_auto() {
+                hints.push(format!(
+                    "{RECORD_DAYS} days, {} of {} of your decisions on a {kind} were approvals; \
+                     autonomy = {{ {kind} = \"auto\", … }} would do without you",
+                    record.approved,
+                    record.decided()
+                ));
+            }
+        }
         if settings.settings.autonomy.only_observes() && self.decided_at.is_some() {
             hints.push(
                 "it only observes; when you agree with its decisions set autonomy = \"approve\""
@@ -317,6 +343,16 @@ impl Report {
                 held.by,
                 when(held.since, now),
                 clean(&held.reason)
+            )?;
+        }
+        for trip in &self.breakers {
+            writeln!(
+                out,
+                "  BREAKER {} tripped {}, lets go {}: {}",
+                trip.breaker,
+                when(trip.since, now),
+                when(trip.until, now),
+                clean(&trip.reason)
             )?;
         }
         let last = |name: &str| {
@@ -422,6 +458,16 @@ impl Report {
             "mode": settings.map(|s| s.mode.to_string()),
             "autonomy": settings.map(|s| s.autonomy.to_string()),
             "holds": holds,
+            "decided_by_people": self.records.iter().map(|(kind, record)| json!({
+                "action": kind.as_str(), "days": RECORD_DAYS,
+                "approved": record.approved, "rejected": record.rejected,
+            })).collect::<Vec<_>>(),
+            "breakers": self.breakers.iter().map(|trip| json!({
+                "breaker": trip.breaker.as_str(),
+                "since": trip.since.to_string(),
+                "until": trip.until.to_string(),
+                "reason": trip.reason,
+            })).collect::<Vec<_>>(),
             "stages": jobs,
             "last_decided_at": at(self.decided_at),
             "insights_at": at(self.insights_at),
@@ -473,4 +519,25 @@ async fn week(
         week.cash = week.cash.checked_add(totals.cash)?;
     }
     Ok(week)
+}
+
+/// How people decided lately, by kind of action.
+async fn records(
+    tenant: &TenantId,
+    now: Timestamp,
+    ctx: &CliContext,
+) -> anyhow::Result<Vec<(ActionKind, TrackRecord)>> {
+    let filter = ChangeFilter {
+        tenant: Some(tenant.clone()),
+        states: Vec::new(),
+        limit: 5_000,
+    };
+    let changes = ctx.store.changes(&filter).await?;
+    let since = time::sub(now, time::days(RECORD_DAYS));
+    let record = |kind| (kind, track_record(&changes, kind, since));
+    Ok(ActionKind::ALL
+        .into_iter()
+        .map(record)
+        .filter(|(_, record)| record.decided() > 0)
+        .collect())
 }

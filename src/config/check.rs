@@ -103,6 +103,8 @@ pub(super) fn tenant(settings: &TenantSettings, path: &str, cx: &mut Context<'_>
         ("daily_cap", Some(budget.daily_cap)),
         ("max_per_ad_set", budget.max_per_ad_set),
         ("max_per_campaign", budget.max_per_campaign),
+        ("max_spend_per_day", budget.max_spend_per_day),
+        ("max_spend_per_week", budget.max_spend_per_week),
     ];
     for (name, ceiling) in ceilings {
         let Some(ceiling) = ceiling else { continue };

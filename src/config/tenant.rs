@@ -13,8 +13,9 @@ use super::tree::{Node, Value};
 use super::value::{checked_text, choice, words};
 use crate::domain::autonomy::{Autonomy, AutonomyRules};
 use crate::domain::ids::{AdAccountId, PipelineId, PortalId, TenantId};
-use crate::domain::limits::{DurationRange, GuardLimits, QualityLimits};
+use crate::domain::limits::{BreakerLimits, DurationRange, GuardLimits, QualityLimits};
 use crate::domain::money::{Currency, Money, Percentage};
+use crate::domain::safety::{Blackout, BusinessHours, Calendar};
 use crate::domain::time::SignedDuration;
 
 /// A tenant as configured, with its defaults applied.
@@ -36,6 +37,8 @@ impl Tenant {
             budget,
             limits,
             quality,
+            calendar,
+            breakers,
             ..
         } = &self.settings;
         // With all their keys, so that the compiler tells of one that nobody takes.
@@ -44,6 +47,8 @@ impl Tenant {
             min_per_ad_set,
             max_per_ad_set,
             max_per_campaign,
+            max_spend_per_day,
+            max_spend_per_week,
             max_change,
             velocity_window,
             max_raise_per_day,
@@ -54,8 +59,11 @@ impl Tenant {
         let LimitSettings {
             actions_per_campaign_per_hour,
             changes_per_ad_set_per_day,
+            changes_per_day,
             kills_per_day,
+            pause_last_ad,
             human_edit_quiet,
+            significant_edit_quiet,
             jitter,
             read_jitter,
         } = *limits;
@@ -68,11 +76,29 @@ impl Tenant {
             silence_window,
             silence_expected,
         } = *quality;
+        let CalendarSettings {
+            blackouts,
+            business_hours,
+            outside_hours,
+        } = calendar;
+        let BreakerSettings {
+            spend_rate,
+            spend_window,
+            spend_least,
+            cost_jump,
+            cost_window,
+            cost_leads,
+            errors,
+            error_window,
+            hold,
+        } = *breakers;
         GuardLimits {
             daily_cap,
             min_per_ad_set,
             max_per_ad_set,
             max_per_campaign,
+            max_spend_per_day,
+            max_spend_per_week,
             max_change,
             velocity_window,
             max_raise_per_day,
@@ -81,7 +107,10 @@ impl Tenant {
             fuzz,
             actions_per_campaign_per_hour,
             changes_per_ad_set_per_day,
+            changes_per_day,
             kills_per_day,
+            may_pause_last_ad: pause_last_ad,
+            significant_edit_quiet,
             human_edit_quiet,
             jitter,
             read_jitter,
@@ -93,6 +122,22 @@ impl Tenant {
                 coverage_min_conversions,
                 silence_window,
                 silence_expected,
+            },
+            calendar: Calendar {
+                blackouts: blackouts.clone(),
+                business_hours: *business_hours,
+                holds_all: *outside_hours == OutsideHours::Everything,
+            },
+            breakers: BreakerLimits {
+                spend_rate,
+                spend_window,
+                spend_least,
+                cost_jump,
+                cost_window,
+                cost_leads,
+                errors,
+                error_window,
+                hold,
             },
         }
     }
@@ -154,6 +199,10 @@ section! {
         limits: LimitSettings = table(),
         /// When the data are too poor to act on.
         quality: QualitySettings = table(),
+        /// When nothing, or no raise, is sent.
+        calendar: CalendarSettings = table(),
+        /// What looks too strange to act on.
+        breakers: BreakerSettings = table(),
         /// When things are done.
         schedule: Schedule = table(),
         /// How conversions find their ads.
@@ -246,6 +295,12 @@ section! {
         max_per_ad_set: Option<Money> = optional("\"200.00\""),
         /// No campaign's daily budget, its own or its ad sets' together, is set above this.
         max_per_campaign: Option<Money> = optional("\"400.00\""),
+        /// The most that one day may cost when Meta overspends as far as it may: 1.75 times each daily
+        /// budget, 2.1 times where a campaign's ad sets share theirs. Budgets are not raised beyond it.
+        max_spend_per_day: Option<Money> = optional("\"900.00\""),
+        /// The most that a week may cost, from Sunday on in the account's time, counted the same way;
+        /// seven times daily_cap on average when it is not stated.
+        max_spend_per_week: Option<Money> = optional("\"3600.00\""),
         /// How far a budget may stray from any value it held within `velocity_window`, however the
         /// moves are cut up.
         max_change: Percentage = default("\"20%\"").within(0.001, 0.5),
@@ -272,10 +327,18 @@ section! {
         /// Budget changes of one ad set in 24 hours. Meta locks an ad set after four in an hour, and
         /// each may restart its learning.
         changes_per_ad_set_per_day: u32 = default("1").within(1.0, 24.0),
+        /// Budgets changed and objects resumed in 24 hours in the whole account: what one bad day of
+        /// roasd can do at most.
+        changes_per_day: u32 = default("200").within(1.0, 100_000.0),
         /// Ads paused in 24 hours, kills and rotations together.
         kills_per_day: u32 = default("10").within(0.0, 1_000.0),
+        /// Whether the last ad of an ad set that runs may be paused, which stops the ad set.
+        pause_last_ad: bool = default("false"),
         /// How long an object that a person edited is left alone.
         human_edit_quiet: SignedDuration = default("\"24h\"").within(0.0, 2_592_000.0),
+        /// How long a budget rests after an edit that Meta counts as significant. Meta publishes no such
+        /// span; a day lets one day's delivery settle and agrees with one change a day.
+        significant_edit_quiet: SignedDuration = default("\"24h\"").within(0.0, 1_209_600.0),
         /// The random wait before each write.
         jitter: DurationRange = default("\"3s..18s\"").within(0.0, 3_600.0),
         /// The random wait before each read.
@@ -301,6 +364,87 @@ section! {
         silence_window: SignedDuration = default("\"48h\"").within(3_600.0, 2_592_000.0),
         /// … where at least so many were to be expected means broken tracking, not bad ads.
         silence_expected: f64 = default("6.0").within(1.0, 1_000.0),
+    }
+}
+
+section! {
+    /// When the policy may act, by the ad account's own clocks. A person's undo is not bound by it.
+    pub struct CalendarSettings {
+        /// Days or hours of the week in which nothing is changed: "2026-12-24..2026-12-26",
+        /// "Fri 18:00..Mon 08:00".
+        blackouts: Vec<Blackout> = default("[]"),
+        /// The hours in which somebody looks after the ads. Raises and resumptions wait for them.
+        business_hours: Option<BusinessHours> = optional("\"Mon..Fri 09:00..18:00\""),
+        /// What waits for business_hours: "raises" (and resumptions), or "everything". A cut or a
+        /// pause at night only saves money.
+        outside_hours: OutsideHours = default("\"raises\""),
+    }
+}
+
+words! {
+    /// What waits for business hours.
+    pub enum OutsideHours {
+        /// What would spend more.
+        Raises = "raises",
+        /// Every change of the policy's.
+        Everything = "everything",
+    }
+}
+
+impl FromNode for Blackout {
+    fn read(node: &Node, _path: &str, cx: &mut Context<'_>) -> Option<Self> {
+        span(
+            node,
+            cx,
+            "\"2026-12-24..2026-12-26\" or \"Fri 18:00..Mon 08:00\"",
+        )
+    }
+}
+
+impl FromNode for BusinessHours {
+    fn read(node: &Node, _path: &str, cx: &mut Context<'_>) -> Option<Self> {
+        span(node, cx, "\"Mon..Fri 09:00..18:00\"")
+    }
+}
+
+fn span<T: std::str::FromStr<Err = crate::domain::safety::BadSpan>>(
+    node: &Node,
+    cx: &mut Context<'_>,
+    example: &str,
+) -> Option<T> {
+    let read: Result<T, _> = cx.text(node, "a span of time in quotes", example)?.parse();
+    read.map_err(|error| {
+        let remedy = format!("write for example {example}");
+        cx.fault(FaultKind::BadValue, node, error.to_string(), remedy);
+    })
+    .ok()
+}
+
+section! {
+    /// Breakers: what is so unlike the account's own past that roasd stands still until a person has
+    /// looked (`roasd resume TENANT`) or time has passed.
+    pub struct BreakerSettings {
+        /// Spend of so many times what leaves at these hours on an average day of the week before
+        /// stops raises and resumptions …
+        spend_rate: f64 = default("3.0").within(1.2, 100.0),
+        /// … taken over this long …
+        spend_window: SignedDuration = default("\"3h\"").within(3_600.0, 86_400.0),
+        /// … and only from this share of daily_cap on, since three times little is little.
+        spend_least: Percentage = default("\"15%\"").within(0.0, 2.0),
+        /// So many times fewer leads than the money bought before stop everything but people: the
+        /// price jumped, or the tracking broke …
+        cost_jump: f64 = default("4.0").within(1.5, 100.0),
+        /// … taken over this long …
+        cost_window: SignedDuration = default("\"48h\"").within(3_600.0, 1_209_600.0),
+        /// … and only where so many leads were to be expected: 3 where 12 are due is chance once in
+        /// four hundred times.
+        cost_leads: f64 = default("12.0").within(3.0, 10_000.0),
+        /// So many changes refused by Meta stop every write but pauses …
+        errors: u32 = default("5").within(2.0, 1_000.0),
+        /// … within this time.
+        error_window: SignedDuration = default("\"1h\"").within(300.0, 86_400.0),
+        /// How long a breaker holds after its cause was last seen.
+        hold: SignedDuration = default("\"6h\"").within(600.0, 604_800.0),
     }
 }
 

@@ -377,6 +377,8 @@ fn tenant_settings(
         budget: _,  // the guards', with the limits and the quality
         limits: _,
         quality: _,
+        calendar: _,
+        breakers: _,
         schedule,
         attribution,
         rules,

@@ -38,11 +38,13 @@ pub enum AuditEvent {
     Paused,
     /// A tenant, or the whole daemon, was resumed.
     Resumed,
+    /// A breaker tripped.
+    BreakerTripped,
 }
 
 impl AuditEvent {
     /// Every event.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Proposed,
         Self::Approved,
         Self::Rejected,
@@ -56,6 +58,7 @@ impl AuditEvent {
         Self::ForeignEdit,
         Self::Paused,
         Self::Resumed,
+        Self::BreakerTripped,
     ];
 
     /// The name stored and shown.
@@ -75,6 +78,7 @@ impl AuditEvent {
             Self::ForeignEdit => "foreign_edit",
             Self::Paused => "paused",
             Self::Resumed => "resumed",
+            Self::BreakerTripped => "breaker_tripped",
         }
     }
 

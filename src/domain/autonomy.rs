@@ -138,9 +138,49 @@ impl fmt::Display for AutonomyRules {
     }
 }
 
+/// How a person decided on changes that waited for them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct TrackRecord {
+    /// Approved.
+    pub approved: u32,
+    /// Turned down.
+    pub rejected: u32,
+}
+
+impl TrackRecord {
+    /// Changes decided on.
+    #[must_use]
+    pub const fn decided(&self) -> u32 {
+        self.approved + self.rejected
+    }
+
+    /// Whether the person agreed often enough, and on enough changes, that they may want to let this
+    /// kind of action go by itself: nine in ten of at least ten.
+    #[must_use]
+    pub const fn speaks_for_auto(&self) -> bool {
+        self.decided() >= 10 && self.approved * 10 >= self.decided() * 9
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nine_in_ten_of_ten_speak_for_auto() {
+        for (approved, rejected, speaks) in [
+            (9, 1, true),
+            (8, 2, false),
+            (9, 0, false),
+            (10, 0, true),
+            (31, 2, true),
+            (31, 4, false),
+            (0, 0, false),
+        ] {
+            let record = TrackRecord { approved, rejected };
+            assert_eq!(record.speaks_for_auto(), speaks, "{record:?}");
+        }
+    }
 
     #[test]
     fn names_survive_the_round_trip() {

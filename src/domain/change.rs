@@ -8,7 +8,7 @@
 
 use std::fmt;
 
-use super::autonomy::{ActionKind, Autonomy, AutonomyRules};
+use super::autonomy::{ActionKind, Autonomy, AutonomyRules, TrackRecord};
 use super::ids::{CampaignId, ChangeId, DecisionId, TenantId};
 use super::money::Money;
 use super::structure::{EntityRef, RunStatus};
@@ -203,6 +203,16 @@ pub enum Origin {
     Decision(DecisionId),
     /// A person, undoing a change.
     Undo(ChangeId),
+    /// A person, stopping all spend: it is sent while the tenant is paused, and nothing else is.
+    Stop,
+}
+
+impl Origin {
+    /// Whether a person asked for it.
+    #[must_use]
+    pub const fn is_person(&self) -> bool {
+        matches!(self, Self::Undo(_) | Self::Stop)
+    }
 }
 
 /// A change as it is proposed.
@@ -322,6 +332,33 @@ pub const fn initial_state(rules: &AutonomyRules, kind: ActionKind) -> Option<Ch
     }
 }
 
+/// How a person decided since `since` on changes of this kind that waited for them. What nobody
+/// decided, or what something newer overtook, says nothing.
+#[must_use]
+pub fn track_record(changes: &[PendingChange], kind: ActionKind, since: Timestamp) -> TrackRecord {
+    let mut record = TrackRecord::default();
+    let waited = changes.iter().filter(|change| {
+        let proposed = &change.proposed;
+        proposed.needs_approval
+            && proposed.proposed_at >= since
+            && action_kind(proposed.expected, proposed.requested) == kind
+    });
+    for change in waited {
+        match change.state {
+            ChangeState::Rejected => record.rejected += 1,
+            // Only what was approved gets this far.
+            ChangeState::Pending
+            | ChangeState::Claimed
+            | ChangeState::Executing
+            | ChangeState::Completed
+            | ChangeState::Failed
+            | ChangeState::Refused => record.approved += 1,
+            ChangeState::AwaitingApproval | ChangeState::Cancelled | ChangeState::Expired => {}
+        }
+    }
+    record
+}
+
 /// Why a change cannot be undone.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CannotUndo {
@@ -403,14 +440,107 @@ pub fn supersede(open: &PendingChange, newer: &ProposedChange) -> Supersede {
     if matches!(open.state, ChangeState::Claimed | ChangeState::Executing) {
         return Supersede::Keep("the open change is being executed");
     }
-    let by_person = |origin: &Origin| matches!(origin, Origin::Undo(_));
-    if by_person(&old.origin) && !by_person(&newer.origin) {
+    if old.origin.is_person() && !newer.origin.is_person() {
         return Supersede::Keep("a person asked for the open change");
     }
     if old.requested == newer.requested && old.expected == newer.expected {
         return Supersede::Keep("the open change asks for the same");
     }
     Supersede::Replace
+}
+
+#[cfg(test)]
+pub(crate) mod tests_support {
+    use super::*;
+    use crate::domain::ids::{AdAccountId, AdSetId};
+    use crate::domain::money::Currency;
+    use crate::domain::structure::{
+        Account, AccountStatus, AdSet, Budget, Campaign, EffectiveStatus, Structure,
+    };
+
+    pub(crate) fn usd(main: i64) -> Target {
+        Target::DailyBudget(Money::from_minor(main * 100, Currency::USD))
+    }
+
+    /// A change of ad set 5 that was sent and completed.
+    pub(crate) fn completed(id: &str, expected: Target, requested: Target) -> PendingChange {
+        let at = time::from_seconds(1_790_000_000);
+        PendingChange {
+            proposed: ProposedChange {
+                id: ChangeId::new(id).unwrap(),
+                tenant: TenantId::new("gym").unwrap(),
+                entity: EntityRef::AdSet(AdSetId::new("5").unwrap()),
+                entity_name: "Women 25-45".into(),
+                campaign: CampaignId::new("1").unwrap(),
+                expected,
+                requested,
+                reason: "it earns more".into(),
+                origin: Origin::Decision(DecisionId::new("d1").unwrap()),
+                confidence: 0.7,
+                needs_approval: false,
+                rank: 0,
+                earliest_at: at,
+                expires_at: time::add(at, time::days(1)),
+                proposed_at: at,
+            },
+            state: ChangeState::Completed,
+            attempt: 1,
+            note: String::new(),
+            rule: None,
+            intent: Some(requested),
+            updated_at: at,
+        }
+    }
+
+    /// An account of campaign 1 and ad set 5, with this budget in main units.
+    pub(crate) fn account(budget: i64, status: RunStatus) -> Structure {
+        let at = time::from_seconds(1_780_000_000);
+        let effective = EffectiveStatus("ACTIVE".into());
+        let (campaign, set) = (CampaignId::new("1").unwrap(), AdSetId::new("5").unwrap());
+        Structure {
+            account: Account {
+                id: AdAccountId::new("act_1").unwrap(),
+                name: "Gym".into(),
+                status: AccountStatus::Active,
+                currency: Currency::USD,
+                time_zone_name: "UTC".into(),
+                min_daily_budget: None,
+            },
+            campaigns: [(
+                campaign.clone(),
+                Campaign {
+                    id: campaign.clone(),
+                    name: "Leads".into(),
+                    status: RunStatus::Active,
+                    effective: effective.clone(),
+                    budget: Budget::None,
+                    objective: "OUTCOME_LEADS".into(),
+                    shares_budgets: false,
+                    has_budget_schedule: false,
+                    smart_promotion: None,
+                    created_at: at,
+                    updated_at: at,
+                },
+            )]
+            .into(),
+            ad_sets: [(
+                set.clone(),
+                AdSet {
+                    id: set,
+                    campaign,
+                    name: "Women 25-45".into(),
+                    status,
+                    effective,
+                    budget: Budget::Daily(Money::from_minor(budget * 100, Currency::USD)),
+                    learning: None,
+                    created_at: at,
+                    updated_at: at,
+                },
+            )]
+            .into(),
+            ads: [].into(),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -511,6 +641,27 @@ mod tests {
         let mut other = newer;
         other.requested = Target::Status(RunStatus::Paused);
         assert_eq!(supersede(&open, &other), Supersede::Unrelated);
+    }
+
+    #[test]
+    fn a_track_record_counts_what_a_person_decided() {
+        let waited = |state, requested| {
+            let mut change = change(usd(100), requested, state);
+            change.proposed.needs_approval = true;
+            change
+        };
+        let mut all: Vec<PendingChange> = ChangeState::ALL
+            .into_iter()
+            .map(|state| waited(state, usd(120)))
+            .collect();
+        all.push(waited(ChangeState::Completed, usd(80)));
+        all.push(change(usd(100), usd(120), ChangeState::Completed));
+        let since = all[0].proposed.proposed_at;
+        let record = track_record(&all, ActionKind::Raise, since);
+        assert_eq!((record.approved, record.rejected), (6, 1));
+        assert_eq!(track_record(&all, ActionKind::Cut, since).approved, 1);
+        let later = time::add(since, time::seconds(1));
+        assert_eq!(track_record(&all, ActionKind::Raise, later).decided(), 0);
     }
 
     #[test]

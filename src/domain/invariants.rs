@@ -228,8 +228,9 @@ mod tests {
     use crate::domain::attribution::{Credit, Method};
     use crate::domain::change::{Origin, ProposedChange};
     use crate::domain::ids::{AdId, AdSetId, CampaignId, DecisionId, StageName};
-    use crate::domain::limits::{DurationRange, QualityLimits};
+    use crate::domain::limits::{BreakerLimits, DurationRange, QualityLimits};
     use crate::domain::money::{Currency, Percentage};
+    use crate::domain::safety::Calendar;
     use crate::domain::structure::RunStatus;
     use crate::domain::time;
 
@@ -356,6 +357,8 @@ mod tests {
             min_per_ad_set: usd(1),
             max_per_ad_set: None,
             max_per_campaign: None,
+            max_spend_per_day: None,
+            max_spend_per_week: None,
             max_change: share(0.2),
             velocity_window: time::hours(6),
             max_raise_per_day: share(0.3),
@@ -364,7 +367,10 @@ mod tests {
             fuzz: share(0.0),
             actions_per_campaign_per_hour: 15,
             changes_per_ad_set_per_day: 9,
+            changes_per_day: 200,
             kills_per_day: 9,
+            may_pause_last_ad: false,
+            significant_edit_quiet: time::hours(24),
             human_edit_quiet: time::hours(1),
             jitter: DurationRange::ZERO,
             read_jitter: DurationRange::ZERO,
@@ -376,6 +382,18 @@ mod tests {
                 coverage_min_conversions: 1,
                 silence_window: time::days(1),
                 silence_expected: 1.0,
+            },
+            calendar: Calendar::default(),
+            breakers: BreakerLimits {
+                spend_rate: 3.0,
+                spend_window: time::hours(3),
+                spend_least: Percentage::from_fraction(0.10).unwrap(),
+                cost_jump: 4.0,
+                cost_window: time::hours(48),
+                cost_leads: 12.0,
+                errors: 5,
+                error_window: time::hours(1),
+                hold: time::hours(6),
             },
         }
     }

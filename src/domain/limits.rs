@@ -4,6 +4,7 @@
 use std::fmt;
 
 use super::money::{Money, Percentage};
+use super::safety::Calendar;
 use super::time::SignedDuration;
 
 /// A span of time to be drawn from: `min` to `max`, both inclusive, neither negative.
@@ -69,6 +70,10 @@ pub struct GuardLimits {
     pub max_per_ad_set: Option<Money>,
     /// No campaign's daily budget, or sum of its ad sets' budgets, is set above this.
     pub max_per_campaign: Option<Money>,
+    /// The most that one day may cost when Meta overspends as far as it may.
+    pub max_spend_per_day: Option<Money>,
+    /// The most that a week, from Sunday on, may cost; seven times the cap when it is not stated.
+    pub max_spend_per_week: Option<Money>,
     /// The farthest a budget may stray from any value it held within [`Self::velocity_window`].
     pub max_change: Percentage,
     /// The window of [`Self::max_change`].
@@ -85,8 +90,14 @@ pub struct GuardLimits {
     pub actions_per_campaign_per_hour: u32,
     /// Budget changes of one ad set (or campaign that holds the budget) within 24 hours.
     pub changes_per_ad_set_per_day: u32,
+    /// Budgets changed and objects resumed for the tenant within 24 hours, all together.
+    pub changes_per_day: u32,
     /// Ads paused for the tenant within 24 hours, kills and rotations together.
     pub kills_per_day: u32,
+    /// Whether the last ad of an ad set that delivers may be paused.
+    pub may_pause_last_ad: bool,
+    /// How long a budget rests after an edit that Meta counted as significant.
+    pub significant_edit_quiet: SignedDuration,
     /// How long an object that a person edited is left alone.
     pub human_edit_quiet: SignedDuration,
     /// The random wait before each write.
@@ -95,6 +106,34 @@ pub struct GuardLimits {
     pub read_jitter: DurationRange,
     /// When the data are too poor to act on.
     pub quality: QualityLimits,
+    /// When the policy may act.
+    pub calendar: Calendar,
+    /// What looks too strange to act on.
+    pub breakers: BreakerLimits,
+}
+
+/// When a breaker trips, and for how long.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct BreakerLimits {
+    /// Spend this many times the usual of these hours trips [`super::safety::Breaker::SpendRate`].
+    pub spend_rate: f64,
+    /// The window that spend is taken over.
+    pub spend_window: SignedDuration,
+    /// Less than this share of the daily cap never does.
+    pub spend_least: Percentage,
+    /// Leads this many times fewer than the money would have bought before trip
+    /// [`super::safety::Breaker::CostPerLead`].
+    pub cost_jump: f64,
+    /// The window that leads and their cost are taken over.
+    pub cost_window: SignedDuration,
+    /// Fewer expected leads than this say nothing.
+    pub cost_leads: f64,
+    /// Changes refused by Meta that trip [`super::safety::Breaker::Errors`].
+    pub errors: u32,
+    /// The window they are counted in.
+    pub error_window: SignedDuration,
+    /// For how long a tripped breaker holds after what tripped it was last seen.
+    pub hold: SignedDuration,
 }
 
 /// When the data are too poor to act on: raises *and* cuts are held, never guessed.

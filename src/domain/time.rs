@@ -5,7 +5,7 @@
 
 pub use jiff::SignedDuration;
 pub use jiff::Timestamp;
-pub use jiff::civil::Date;
+pub use jiff::civil::{Date, DateTime, Time};
 pub use jiff::tz::TimeZone;
 
 /// Whole microseconds since the Unix epoch: the resolution at which instants are stored.

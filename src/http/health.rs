@@ -12,6 +12,7 @@ use super::snapshot::{self, Snapshot, TenantView};
 use crate::actors::handle::{Stage, StageHealth};
 use crate::domain::change::ChangeState;
 use crate::domain::ids::TenantId;
+use crate::domain::safety::{Breaker, Trip};
 use crate::domain::time::{self, Timestamp};
 use crate::store::jobs::JobStatus;
 use crate::store::status::TenantOverview;
@@ -115,13 +116,13 @@ pub(super) async fn healthz(State(state): State<HttpState>) -> Response {
 pub(super) async fn metrics(State(state): State<HttpState>) -> Response {
     let snapshot = snapshot::look(&state).await;
     for (id, view) in &snapshot.tenants {
-        gauge(id, view, snapshot.is_pause_file_there);
+        gauge(id, view, &snapshot);
     }
     let kind = "text/plain; version=0.0.4; charset=utf-8";
     ([(header::CONTENT_TYPE, kind)], state.metrics.render()).into_response()
 }
 
-fn gauge(id: &TenantId, view: &TenantView, is_pause_file_there: bool) {
+fn gauge(id: &TenantId, view: &TenantView, snapshot: &Snapshot) {
     let tenant = id.to_string();
     let flag = |is_set: bool| f64::from(u8::from(is_set));
     if let Ok(rows) = &view.rows {
@@ -137,10 +138,19 @@ fn gauge(id: &TenantId, view: &TenantView, is_pause_file_there: bool) {
         }
         let is_paused = rows.holds.paused.is_some()
             || rows.holds.daemon_paused.is_some()
-            || is_pause_file_there;
+            || snapshot.is_pause_file_there;
         metrics::gauge!(names::TENANT_PAUSED, "tenant" => tenant.clone()).set(flag(is_paused));
         let is_parked = rows.holds.parked.is_some() || view.health.parked.is_some();
         metrics::gauge!(names::TENANT_PARKED, "tenant" => tenant.clone()).set(flag(is_parked));
+        for breaker in Breaker::ALL {
+            let is_on = |trip: &Trip| trip.breaker == breaker && trip.is_on(snapshot.now);
+            let labels = [
+                ("tenant", tenant.clone()),
+                ("breaker", breaker.as_str().to_owned()),
+            ];
+            let is_on = rows.breakers.iter().any(is_on);
+            metrics::gauge!(names::BREAKER_TRIPPED, &labels).set(flag(is_on));
+        }
     }
     metrics::gauge!(names::GATE_HEADROOM_RATIO, "tenant" => tenant.clone(), "kind" => "meta")
         .set(headroom_percent(view) / 100.0);

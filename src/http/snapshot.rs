@@ -98,10 +98,17 @@ async fn gather(state: &HttpState, stopped_since: &mut BTreeMap<TenantId, Timest
             Err(error) => Err(error.to_string()),
         };
         let holds = rows.as_ref().ok().map(|rows| &rows.holds);
-        let troubles = troubles(&health, holds, stopped);
+        let mut troubles = troubles(&health, holds, stopped);
+        // A breaker does what it is for: it is told, and nothing is down for it.
+        let is_down = is_down(&troubles, entry, now);
+        let trips = rows.iter().flat_map(|rows| &rows.breakers);
+        troubles.extend(trips.filter(|trip| trip.is_on(now)).map(|trip| Trouble {
+            what: format!("a breaker tripped: {}", trip.reason),
+            since: trip.since,
+        }));
         let view = TenantView {
             room: (state.gate)(&entry.ad_account),
-            is_down: is_down(&troubles, entry, now),
+            is_down,
             health,
             rows,
             troubles,

@@ -106,7 +106,8 @@ pub trait ChangeStore {
     ) -> Result<Proposal, StoreError>;
 
     /// Claims the next due change: lowest rank, then oldest. Counts an attempt. A claimed change
-    /// whose lease ran out is due again; an executing one never is, nor one that has lapsed.
+    /// whose lease ran out is due again; an executing one never is, nor one that has lapsed. While the
+    /// tenant or the daemon is paused only stops are claimed.
     async fn claim_change(
         &self,
         tenant: &TenantId,
@@ -115,7 +116,8 @@ pub trait ChangeStore {
     ) -> Result<Option<ClaimedChange>, StoreError>;
 
     /// Commits the intent to send `target`. Refused with `WrongCount` when the claim was lost, the
-    /// tenant or the daemon is paused, the tenant is suspended, or the change moved.
+    /// tenant or the daemon is paused (unless it is a stop), the tenant is suspended, or the change
+    /// moved.
     async fn mark_executing(
         &self,
         tenant: &TenantId,

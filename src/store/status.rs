@@ -10,6 +10,7 @@ use super::jobs::JobStatus;
 use super::tenants::TenantHolds;
 use crate::domain::change::ChangeState;
 use crate::domain::ids::TenantId;
+use crate::domain::safety::Trip;
 
 /// A store that answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +36,8 @@ pub struct TenantOverview {
     pub changes: Vec<(ChangeState, u64)>,
     /// The last runs of its stages, by name.
     pub jobs: Vec<JobStatus>,
+    /// The last trip of each breaker, by name, whether it is still on or not.
+    pub breakers: Vec<Trip>,
 }
 
 /// The store itself.

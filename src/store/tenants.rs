@@ -4,6 +4,7 @@ use async_trait::async_trait;
 
 use super::StoreError;
 use crate::domain::ids::TenantId;
+use crate::domain::safety::Trip;
 use crate::domain::structure::EntityRef;
 use crate::domain::time::Timestamp;
 
@@ -49,14 +50,28 @@ pub trait TenantStore {
     /// tenant concerned gets an audit line.
     async fn pause(&self, tenant: Option<&TenantId>, held: &Held) -> Result<bool, StoreError>;
 
-    /// Ends a pause and a parking (with `None` the daemon's own pause alone); `false` when there
-    /// was none. Every tenant concerned gets an audit line.
+    /// Ends a pause and a parking and the breakers that are on (with `None` the daemon's own pause
+    /// alone); `false` when there was none. A breaker so ended does not trip again before it would
+    /// have let go by itself. Every tenant concerned gets an audit line.
     async fn resume(
         &self,
         tenant: Option<&TenantId>,
         actor: &str,
         now: Timestamp,
     ) -> Result<bool, StoreError>;
+
+    /// Trips a breaker until a time; `true` when it was not on. One that is on keeps its beginning and
+    /// the later of both ends. One that a person has ended rests until it would have let go by itself,
+    /// and does not trip before. A breaker that trips gets an audit line.
+    async fn trip_breaker(
+        &self,
+        tenant: &TenantId,
+        trip: &Trip,
+        actor: &str,
+    ) -> Result<bool, StoreError>;
+
+    /// Breakers of the tenant that are on at `now`, by name.
+    async fn breakers(&self, tenant: &TenantId, now: Timestamp) -> Result<Vec<Trip>, StoreError>;
 
     /// Parks a tenant, or with `None` ends its parking.
     async fn set_parked(&self, tenant: &TenantId, held: Option<&Held>) -> Result<(), StoreError>;

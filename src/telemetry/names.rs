@@ -13,7 +13,7 @@ pub const STAGE_LAST_SUCCESS_SECONDS: &str = "roasd_stage_last_success_seconds";
 pub const STAGE_RESTARTS_TOTAL: &str = "roasd_stage_restarts_total";
 /// Changes that reached a final state; labels `tenant`, `outcome`.
 pub const CHANGES_TOTAL: &str = "roasd_changes_total";
-/// Changes that a guard put off or refused; labels `tenant`, `rule`.
+/// Changes that a guard put off, refused or clipped; labels `tenant`, `rule`.
 pub const GUARD_HELD_TOTAL: &str = "roasd_guard_held_total";
 /// Decisions made; labels `tenant`, `kind`.
 pub const DECISIONS_TOTAL: &str = "roasd_decisions_total";
@@ -46,6 +46,9 @@ pub const TENANT_PAUSED: &str = "roasd_tenant_paused";
 /// 1 while a tenant is parked after repeated failures, else 0; label `tenant`.
 pub const TENANT_PARKED: &str = "roasd_tenant_parked";
 
+/// 1 while a breaker stops changes, else 0; labels `tenant`, `breaker`.
+pub const BREAKER_TRIPPED: &str = "roasd_breaker_tripped";
+
 /// Tenants that this node works for, where several nodes share the store.
 pub const NODE_TENANTS: &str = "roasd_node_tenants";
 /// Nodes that share the store and live.
@@ -75,7 +78,7 @@ pub(super) fn describe() {
     describe_counter!(CHANGES_TOTAL, "Ad changes that reached a final state");
     describe_counter!(
         GUARD_HELD_TOTAL,
-        "Ad changes that a guard put off or refused"
+        "Ad changes that a guard put off, refused or clipped"
     );
     describe_counter!(DECISIONS_TOTAL, "Decisions made");
     describe_counter!(
@@ -117,6 +120,10 @@ pub(super) fn describe() {
     describe_gauge!(
         TENANT_PARKED,
         "1 while a tenant is parked after repeated failures"
+    );
+    describe_gauge!(
+        BREAKER_TRIPPED,
+        "1 while a breaker stops changes of a tenant"
     );
     describe_gauge!(NODE_TENANTS, "Tenants that this node works for");
     describe_gauge!(NODES_LIVE, "Nodes that share the store and live");

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use roasd::cli::audit::{AuditArgs, AuditCommand, Format};
-use roasd::cli::changes::{ChangesArgs, ChangesCommand, ChoiceArgs, ListArgs};
+use roasd::cli::changes::{ChangesArgs, ChangesCommand, ChoiceArgs, ListArgs, UndoArgs};
 use roasd::cli::erase::EraseArgs;
 use roasd::cli::explain::ExplainArgs;
 use roasd::cli::pause::{PauseArgs, ResumeArgs};
@@ -152,6 +152,7 @@ impl Desk {
         let args = PauseArgs {
             tenant,
             reason: "the page is down".to_owned(),
+            stop_spend: false,
         };
         let exit = pause::pause(&args, &self.ctx, &mut out).await.unwrap();
         (exit, text(out))
@@ -205,6 +206,13 @@ fn choice(ids: &[&str]) -> ChoiceArgs {
     ChoiceArgs {
         ids: ids.iter().map(|id| (*id).to_owned()).collect(),
         ..ChoiceArgs::default()
+    }
+}
+
+fn undo(id: &str) -> UndoArgs {
+    UndoArgs {
+        id: Some(id.to_owned()),
+        ..UndoArgs::default()
     }
 }
 
@@ -465,7 +473,7 @@ async fn a_rejected_change_says_who_and_why() {
 #[tokio::test]
 async fn an_undo_proposes_the_value_before_from_what_was_really_sent() {
     let desk = Desk::new().await;
-    let undo = |id: &str| ChangesCommand::Undo { id: id.to_owned() };
+    let undo = |id: &str| ChangesCommand::Undo(undo(id));
     let (exit, shown) = desk.changes(undo("done-1")).await;
     assert_eq!(exit, Exit::Done);
     says(
@@ -581,8 +589,14 @@ async fn a_pause_blocks_sending_and_a_resume_ends_it() {
         let (_, shown) = desk.approve(&["wait-1"]).await;
         says(&shown, &["is paused: nothing is sent until `roasd resume"]);
         let acme = acme();
-        let claim = desk.ctx.store.claim_change(&acme, at(3_601), at(3_700));
-        let change = claim.await.unwrap().unwrap().change;
+        let claim = async || {
+            let claim = desk.ctx.store.claim_change(&acme, at(3_601), at(3_700));
+            claim.await.unwrap()
+        };
+        assert!(claim().await.is_none(), "nothing is given out");
+        desk.resume(tenant.clone()).await;
+        let change = claim().await.unwrap().change;
+        desk.pause(tenant.clone()).await;
         let id = &change.proposed.id;
         let store = &desk.ctx.store;
         let send = |at| {
@@ -769,6 +783,8 @@ async fn the_audit_log_is_exported_line_by_line() {
     let args = AuditArgs {
         command: AuditCommand::Export {
             tenant: Some(acme()),
+            from: None,
+            to: None,
             format: Format::Jsonl,
         },
     };
@@ -781,6 +797,227 @@ async fn the_audit_log_is_exported_line_by_line() {
     assert_eq!(lines[1]["previous_hash"], lines[0]["hash"]);
     assert_eq!(lines[4]["event"], "completed");
     assert_eq!(lines[4]["after"]["daily_budget"]["minor"], 11_500);
+}
+
+#[tokio::test]
+async fn a_part_of_the_audit_log_is_exported_for_a_spreadsheet() {
+    let desk = Desk::new().await;
+    let lines = desk.ctx.store.audit_lines(&acme(), 0, 10).await.unwrap();
+    let export = async |from, to| {
+        let mut out = Vec::new();
+        let args = AuditArgs {
+            command: AuditCommand::Export {
+                tenant: Some(acme()),
+                from,
+                to,
+                format: Format::Csv,
+            },
+        };
+        audit::run(&args, &desk.ctx, &mut out).await.unwrap();
+        let rows: Vec<String> = text(out).lines().map(str::to_owned).collect();
+        assert!(rows[0].starts_with("tenant,sequence,at,event,actor,change,"));
+        rows[1..].to_vec()
+    };
+    let all = export(None, None).await;
+    assert_eq!(all.len(), 5);
+    for (row, line) in all.iter().zip(&lines) {
+        assert!(
+            row.starts_with(&format!("acme,{},", line.sequence)),
+            "{row}"
+        );
+        assert!(
+            row.ends_with(&format!(",{},{}", line.previous_hash, line.hash)),
+            "{row}"
+        );
+    }
+    let last = lines[4].entry.at;
+    assert_eq!(export(Some(last), None).await, all[4..]);
+    let before = lines.iter().filter(|line| line.entry.at < last).count();
+    assert_eq!(export(None, Some(last)).await.len(), before);
+    assert_eq!(
+        export(Some(time::add(last, time::seconds(1))), None)
+            .await
+            .len(),
+        0
+    );
+}
+
+/// Acme's account as it was read: set s9 with a budget, in an active campaign.
+async fn read_account(store: &dyn Store, minor: i64) {
+    use roasd::domain::ids::AdAccountId;
+    use roasd::domain::structure::{
+        Account, AccountStatus, AdSet, Budget, Campaign, EffectiveStatus, RunStatus, Structure,
+    };
+    let effective = EffectiveStatus("ACTIVE".to_owned());
+    let (c1, s9) = (CampaignId::new("c1").unwrap(), AdSetId::new("s9").unwrap());
+    let structure = Structure {
+        account: Account {
+            id: AdAccountId::new("act_1").unwrap(),
+            name: "Acme".to_owned(),
+            status: AccountStatus::Active,
+            currency: Currency::USD,
+            time_zone_name: "UTC".to_owned(),
+            min_daily_budget: None,
+        },
+        campaigns: [(
+            c1.clone(),
+            Campaign {
+                id: c1.clone(),
+                name: "Leads".to_owned(),
+                status: RunStatus::Active,
+                effective: effective.clone(),
+                budget: Budget::None,
+                objective: "OUTCOME_LEADS".to_owned(),
+                shares_budgets: false,
+                has_budget_schedule: false,
+                smart_promotion: None,
+                created_at: at(0),
+                updated_at: at(0),
+            },
+        )]
+        .into(),
+        ad_sets: [(
+            s9.clone(),
+            AdSet {
+                id: s9,
+                campaign: c1,
+                name: "Morning classes s9".to_owned(),
+                status: RunStatus::Active,
+                effective,
+                budget: Budget::Daily(usd(minor)),
+                learning: None,
+                created_at: at(0),
+                updated_at: at(0),
+            },
+        )]
+        .into(),
+        ads: [].into(),
+    };
+    store
+        .record_structure(&acme(), &structure, at(3_000))
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn a_tenant_goes_back_to_a_time_or_is_told_why_not() {
+    let desk = Desk::new().await;
+    let store = desk.ctx.store.clone();
+    let done = store.change("done-1").await.unwrap().unwrap();
+    let before = time::sub(done.updated_at, time::seconds(1));
+    let back = async |to, check| {
+        let args = UndoArgs {
+            id: None,
+            to: Some(to),
+            tenant: Some(acme()),
+            check,
+        };
+        desk.changes(ChangesCommand::Undo(args)).await
+    };
+    let (exit, _) = back(before, true).await;
+    assert_eq!(exit, Exit::Failed, "the account was never read");
+    read_account(&*store, 11_500).await;
+    let (exit, shown) = back(before, true).await;
+    assert_eq!(exit, Exit::Done);
+    says(&shown, &["115.00 USD", "100.00 USD", "nothing was queued"]);
+    assert_eq!(store.change_counts(&acme()).await.unwrap().len(), 2);
+    let (_, shown) = back(done.updated_at, false).await;
+    says(&shown, &["nothing to take back"]);
+    let (exit, shown) = back(before, false).await;
+    assert_eq!(exit, Exit::Done);
+    says(&shown, &["same gate and guards"]);
+    let filter = roasd::store::changes::ChangeFilter {
+        states: vec![ChangeState::Pending],
+        limit: 10,
+        ..Default::default()
+    };
+    let pending = store.changes(&filter).await.unwrap();
+    let [one] = pending.as_slice() else {
+        panic!("{pending:?}")
+    };
+    let p = &one.proposed;
+    assert_eq!((p.expected, p.requested), (budget(11_500), budget(10_000)));
+    assert_eq!(p.origin, Origin::Undo(ChangeId::new("done-1").unwrap()));
+    says(&p.reason, &["asked for by cli:"]);
+    // Somebody else's value stays, and is told.
+    let other = Desk::new().await;
+    read_account(&*other.ctx.store, 13_000).await;
+    let args = UndoArgs {
+        id: None,
+        to: Some(before),
+        tenant: Some(acme()),
+        check: false,
+    };
+    let (_, shown) = other.changes(ChangesCommand::Undo(args)).await;
+    says(
+        &shown,
+        &["cannot be taken back", "somebody has set it to 130.00 USD"],
+    );
+}
+
+#[tokio::test]
+async fn a_stop_of_all_spend_waits_for_no_resume_and_starts_again_only_what_it_stopped() {
+    let desk = Desk::new().await;
+    let store = desk.ctx.store.clone();
+    let args = PauseArgs {
+        tenant: Some(acme()),
+        reason: "fraud".to_owned(),
+        stop_spend: true,
+    };
+    let mut out = Vec::new();
+    pause::pause(&args, &desk.ctx, &mut out).await.unwrap();
+    says(&text(out), &["NOTHING is stopped at Meta"]);
+    read_account(&*store, 11_500).await;
+    let mut out = Vec::new();
+    pause::pause(&args, &desk.ctx, &mut out).await.unwrap();
+    says(
+        &text(out),
+        &["was paused already", "1 campaign(s) are being paused"],
+    );
+    desk.approve(&["wait-1"]).await;
+    // The pause gives out the stop, and nothing else.
+    let claim = async |s| {
+        store
+            .claim_change(&acme(), at(s), at(s + 60))
+            .await
+            .unwrap()
+    };
+    let stop = claim(3_601).await.unwrap().change;
+    assert_eq!(stop.proposed.origin, Origin::Stop);
+    assert_eq!(stop.proposed.entity.id(), "c1");
+    assert!(claim(3_601).await.is_none());
+    let (on, off) = (stop.proposed.expected, stop.proposed.requested);
+    let (id, attempt) = (stop.proposed.id.clone(), stop.attempt);
+    store
+        .mark_executing(&acme(), &id, attempt, on, off, at(3_602))
+        .await
+        .unwrap();
+    let (_, shown) = desk.resume(Some(acme())).await;
+    says(&shown, &["1 campaign(s) are being paused just now"]);
+    let completed = Settlement::Completed {
+        before: on,
+        after: off,
+        was_sent: true,
+        vendor_request: None,
+        clipped_by: None,
+    };
+    store
+        .settle_change(&acme(), &id, attempt, &completed, at(3_603))
+        .await
+        .unwrap();
+    let (_, shown) = desk.resume(Some(acme())).await;
+    says(
+        &shown,
+        &[
+            "was not paused",
+            "1 campaign(s) that were stopped are being resumed",
+        ],
+    );
+    let (_, shown) = desk.resume(Some(acme())).await;
+    assert!(!shown.contains("campaign"), "once: {shown}");
+    let (_, shown) = desk.changes(ChangesCommand::List(list_all(true))).await;
+    says(&shown, &["PAUSED", "ACTIVE"]);
+    assert_eq!(desk.verify().await.0, Exit::Done);
 }
 
 #[tokio::test]
@@ -801,10 +1038,7 @@ async fn every_command_speaks_json() {
     let approved = json(&desk.approve(&["wait-1", "done-1"]).await.1);
     assert_eq!(approved["changes"][0]["state"], "pending");
     assert_eq!(approved["problems"].as_array().unwrap().len(), 1);
-    let undo = ChangesCommand::Undo {
-        id: "done-1".to_owned(),
-    };
-    let undone = json(&desk.changes(undo).await.1);
+    let undone = json(&desk.changes(ChangesCommand::Undo(undo("done-1"))).await.1);
     assert_eq!(undone["to"]["daily_budget"]["minor"], 10_000);
     assert_eq!(json(&desk.pause(None).await.1)["changed"], true);
     assert_eq!(json(&desk.resume(None).await.1)["changed"], true);
@@ -851,7 +1085,8 @@ async fn every_command_works_on_postgresql() {
         let mut out = Vec::new();
         let args = migrate::MigrateArgs::default();
         migrate::run(&args, &config, false, &mut out).await.unwrap();
-        let place = format!("/{} is at schema version 5", database.name());
+        let newest = crate::support::newest_schema();
+        let place = format!("/{} is at schema version {newest}", database.name());
         says(&text(out), &["postgres://", &place]);
     }
     let mut ctx = CliContext::open(config, false, false).await.unwrap();

@@ -893,6 +893,8 @@ fn other_value(path: &str, key: &Key) -> String {
         ("tenants.<id>.currency", _) => "EUR",
         ("tenants.<id>.click_origins", _) => r#"["https://acme.example"]"#,
         ("tenants.<id>.meta.page_ids", _) => r#"["101234567890123"]"#,
+        ("tenants.<id>.calendar.blackouts", _) => r#"["Fri 18:00..Mon 08:00"]"#,
+        ("tenants.<id>.calendar.outside_hours", _) => "everything",
         ("tenants.<id>.fx", _) => r#"{ EUR = "1.08" }"#,
         ("tenants.<id>.rules.sales_cycle_days", _) => "7.5", // the example is the mode's own
         ("tenants.<id>.rules.kill_rule", _) => "raw",

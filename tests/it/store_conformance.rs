@@ -315,6 +315,7 @@ suite! {
         a_pause_is_told_once_and_ends,
         a_daemon_pause_is_told_to_every_tenant,
         parking_ends_by_resuming,
+        a_breaker_trips_once_and_rests_when_a_person_ended_it,
         the_later_freeze_stands,
         nul_characters_are_left_out,
         counts_and_status_answer,

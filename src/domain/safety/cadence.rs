@@ -92,6 +92,23 @@ pub(super) fn budget_changes(ctx: &ChangeContext<'_>) -> Option<Verdict> {
     })
 }
 
+/// Budgets changed and objects resumed by us within a day. A pause only takes risk away: it has a
+/// count of its own and is not held back for others.
+pub(super) fn changes_per_day(ctx: &ChangeContext<'_>) -> Option<Verdict> {
+    let limit = ctx.limits.changes_per_day;
+    let changes = ctx
+        .actions
+        .iter()
+        .filter(|a| a.target != Target::Status(RunStatus::Paused))
+        .map(|action| action.at);
+    answer(
+        ctx,
+        Rule::ChangesPerDay,
+        room(changes, limit, time::hours(24), ctx.now),
+        format!("an account takes {limit} changes a day, and it had them"),
+    )
+}
+
 /// Ads of the tenant paused by us within a day.
 pub(super) fn kills_per_day(ctx: &ChangeContext<'_>) -> Option<Verdict> {
     let limit = ctx.limits.kills_per_day;

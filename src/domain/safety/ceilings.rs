@@ -12,6 +12,20 @@ use crate::domain::time::{self, Timestamp};
 /// How many times its daily budget Meta may spend on one day.
 pub(super) const WORST_DAY: f64 = 1.75;
 
+/// The same where ad sets may use up to 20 % of each other's budgets: (10 + 2) x 1.75 = 21. Source:
+/// Meta, campaign reference, `is_adset_budget_sharing_enabled`.
+const WORST_DAY_SHARED: f64 = 2.1;
+
+/// How many times its daily budget an object may cost on one day.
+#[must_use]
+pub const fn worst_day_factor(shares_budgets: bool) -> f64 {
+    if shares_budgets {
+        WORST_DAY_SHARED
+    } else {
+        WORST_DAY
+    }
+}
+
 /// A budget that is lowered must stay this far above what is spent today. Source: Meta, ad set
 /// reference, `daily_budget`.
 const ABOVE_SPENT: f64 = 1.10;
@@ -77,12 +91,15 @@ pub(super) fn total(ctx: &ChangeContext<'_>) -> Vec<Limit> {
             minor: weekly_room(ctx),
             opens: Some(next_week(ctx)),
             reason: format!(
-                "{} is spent since Sunday, and seven times {cap} is the week's ceiling",
-                ctx.sums.spent_this_week
+                "{} is spent since Sunday, and {} is the week's ceiling",
+                ctx.sums.spent_this_week,
+                week_ceiling(ctx)
             ),
         },
     ];
-    let worst = cap.scale(WORST_DAY, Rounding::Down).unwrap_or(cap);
+    limits.extend(spend_per_day(ctx));
+    let factor = worst_day_factor(ctx.sums.shares_budgets);
+    let worst = cap.scale(factor, Rounding::Down).unwrap_or(cap);
     if ctx.sums.spent_today.minor() > worst.minor() {
         limits.push(Limit {
             rule: Rule::WorstDay,
@@ -97,11 +114,66 @@ pub(super) fn total(ctx: &ChangeContext<'_>) -> Vec<Limit> {
     limits
 }
 
-/// The sum of daily budgets that, spent from now to the week's end on top of what is spent, comes
-/// to seven times the cap.
+/// The sum of daily budgets at which the worst day comes to what one day may cost.
+fn spend_per_day(ctx: &ChangeContext<'_>) -> Option<Limit> {
+    let most = ctx.limits.max_spend_per_day?;
+    let sums = &ctx.sums;
+    let factor = worst_day_factor(sums.shares_budgets);
+    let left = most.minor().saturating_sub(sums.worst_day.minor());
+    // Toward less, on either side of nothing.
+    let left = (left as f64 / factor).floor() as i64;
+    Some(Limit {
+        rule: Rule::SpendPerDay,
+        minor: sums.daily_budgets.minor().saturating_add(left),
+        opens: Some(time::add(ctx.now, RECHECK)),
+        reason: format!(
+            "a day on which Meta overspends as far as it may costs {} now, and {most} is the most \
+             that one may cost",
+            sums.worst_day
+        ),
+    })
+}
+
+/// The most that the account's week may cost.
+fn week_ceiling(ctx: &ChangeContext<'_>) -> Money {
+    let cap = ctx.limits.daily_cap;
+    ctx.limits
+        .max_spend_per_week
+        .unwrap_or_else(|| ctx.money(cap.minor().saturating_mul(7)))
+}
+
+/// The sum of daily budgets that leaves the week under its ceiling: spent on average from now on,
+/// and, where a ceiling is stated, also when Meta overspends as far as it may.
 fn weekly_room(ctx: &ChangeContext<'_>) -> i64 {
+    let average = average_room(ctx);
+    match ctx.limits.max_spend_per_week {
+        Some(ceiling) => average.min(worst_week_room(ctx, ceiling)),
+        None => average,
+    }
+}
+
+/// The sum of daily budgets with which every day from today on may be Meta's worst, or the week
+/// comes to seven daily budgets: more than either Meta does not spend. A week that has cost more than
+/// seven of the present budgets was not bound by them, so that the second says nothing of it.
+fn worst_week_room(ctx: &ChangeContext<'_>, ceiling: Money) -> i64 {
+    let sums = &ctx.sums;
+    let before = sums.spent_this_week.minor() - sums.spent_today.minor();
+    let days = (days_after_today(ctx) + 1) as f64;
+    let factor = worst_day_factor(sums.shares_budgets);
+    let left = ceiling.minor().saturating_sub(before);
+    let by_days = (left as f64 / (days * factor)).floor() as i64;
+    if sums.daily_budgets.minor().saturating_mul(7) >= sums.spent_this_week.minor() {
+        by_days.max(ceiling.minor() / 7)
+    } else {
+        by_days
+    }
+}
+
+/// The sum of daily budgets that, spent from now to the week's end on top of what is spent, comes
+/// to the week's ceiling.
+fn average_room(ctx: &ChangeContext<'_>) -> i64 {
     let wide = |money: Money| i128::from(money.minor());
-    let rest = 7 * wide(ctx.limits.daily_cap) - wide(ctx.sums.spent_this_week);
+    let rest = wide(week_ceiling(ctx)) - wide(ctx.sums.spent_this_week);
     let today = wide(ctx.sums.spent_today).max(0);
     let later = i128::from(days_after_today(ctx));
     // Today still costs what is left of its budget, nothing if it is overspent.

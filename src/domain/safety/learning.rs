@@ -2,16 +2,12 @@
 //! may start the phase anew. A pause is never held back for it.
 
 use super::{ChangeContext, Rule, Verdict, defer};
-use crate::domain::time::{self, SignedDuration};
-
-/// How long a budget rests after an edit that Meta counted as significant. Meta publishes no such
-/// span; a day lets one day's delivery settle and agrees with one change a day.
-pub const SIGNIFICANT_EDIT_QUIET: SignedDuration = time::hours(24);
+use crate::domain::time;
 
 /// Holds a budget change of the policy's after a significant edit.
 pub(super) fn quiet(ctx: &ChangeContext<'_>) -> Option<Verdict> {
     let edited = ctx.live.last_significant_edit?;
-    let until = time::add(edited, SIGNIFICANT_EDIT_QUIET);
+    let until = time::add(edited, ctx.limits.significant_edit_quiet);
     if ctx.is_by_person() || until <= ctx.now {
         return None;
     }

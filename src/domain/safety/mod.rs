@@ -2,12 +2,16 @@
 //! history, whoever proposed it.
 //!
 //! A change that a person asked for (an undo) is exempt from doubts about the data, from the quiet
-//! times and from the least useful size; never from a bound on money, velocity or cadence.
+//! times and from the least useful size; never from a bound on money, velocity or cadence. A stop of
+//! all spend passes a pause and every count as well: it only ever saves money.
 
+mod breakers;
 mod cadence;
+mod calendar;
 mod ceilings;
 mod learning;
 mod quality;
+mod sentences;
 mod velocity;
 
 use std::fmt;
@@ -19,7 +23,9 @@ use super::money::{Currency, Money, Rounding};
 use super::structure::{AccountStatus, EntityRef, HandsOff, RunStatus};
 use super::time::{self, SignedDuration, TimeZone, Timestamp};
 
-pub use learning::SIGNIFICANT_EDIT_QUIET;
+pub use breakers::{Breaker, Trip, Vitals, trips};
+pub use calendar::{BadSpan, Blackout, BusinessHours, Calendar};
+pub use ceilings::worst_day_factor;
 pub use quality::{DataQuality, QualityFault};
 pub use velocity::{Bounds, budget_bounds};
 
@@ -90,6 +96,8 @@ rules! {
     AdSetCadence = "ad_set_cadence",
     /// Meta locks a budget after four changes an hour.
     MetaCadence = "meta_cadence",
+    /// The tenant had its changes of this day.
+    ChangesPerDay = "changes_per_day",
     /// The tenant had its paused ads of this day.
     KillsPerDay = "kills_per_day",
     /// It is the ad set's last ad that delivers.
@@ -100,8 +108,10 @@ rules! {
     DailyVelocity = "daily_velocity",
     /// The sum of daily budgets would exceed the cap.
     DailyCap = "daily_cap",
-    /// The week's spend would exceed seven times the cap.
+    /// The week's spend would exceed its ceiling.
     WeeklyCeiling = "weekly_ceiling",
+    /// A day on which Meta overspends as far as it may would exceed its ceiling.
+    SpendPerDay = "spend_per_day",
     /// Today's spend is beyond the worst day that the cap allows for.
     WorstDay = "worst_day",
     /// Above what one ad set may have.
@@ -112,6 +122,16 @@ rules! {
     Floor = "floor",
     /// Less than 10 % above what is already spent today, which Meta refuses.
     AboveSpent10 = "above_spent_10",
+    /// The owner wants no changes now.
+    Blackout = "blackout",
+    /// It waits until somebody is at work.
+    BusinessHours = "business_hours",
+    /// Money leaves much faster than it does at these hours.
+    BreakerSpendRate = "breaker_spend_rate",
+    /// A lead costs much more than it did.
+    BreakerCostPerLead = "breaker_cost_per_lead",
+    /// Meta refuses change after change.
+    BreakerErrors = "breaker_errors",
 }
 
 impl Rule {
@@ -156,6 +176,10 @@ pub struct AccountSums {
     pub spent_today: Money,
     /// Spent since the account's week began on Sunday, today included.
     pub spent_this_week: Money,
+    /// What everything that can deliver costs on a day on which Meta overspends as far as it may.
+    pub worst_day: Money,
+    /// Whether this object's ad sets may use each other's budgets, which makes its worst day worse.
+    pub shares_budgets: bool,
 }
 
 /// What stops everything.
@@ -197,6 +221,8 @@ pub struct ChangeContext<'a> {
     pub autonomy: &'a AutonomyRules,
     /// How good the data are.
     pub quality: &'a DataQuality,
+    /// Breakers that tripped; those whose time is over are ignored.
+    pub breakers: &'a [Trip],
     /// What is paused.
     pub stops: Stops,
     /// Whether the account may advertise.
@@ -211,7 +237,7 @@ impl ChangeContext<'_> {
     /// Whether a person asked for the change.
     #[must_use]
     pub const fn is_by_person(&self) -> bool {
-        matches!(self.change.proposed.origin, Origin::Undo(_))
+        self.change.proposed.origin.is_person()
     }
 
     const fn entity(&self) -> &EntityRef {
@@ -247,12 +273,15 @@ impl ChangeContext<'_> {
             Some(limits.min_per_ad_set),
             limits.max_per_ad_set,
             limits.max_per_campaign,
+            limits.max_spend_per_day,
+            limits.max_spend_per_week,
             self.min_daily_budget,
             Some(self.sums.daily_budgets),
             self.sums.in_campaign,
             self.sums.resume_adds,
             Some(self.sums.spent_today),
             Some(self.sums.spent_this_week),
+            Some(self.sums.worst_day),
         ]
         .into_iter()
         .flatten()
@@ -358,7 +387,10 @@ pub fn judge(ctx: &ChangeContext<'_>) -> Verdict {
     if found != proposed.expected {
         return Verdict::Overtaken { found };
     }
-    if let Some(verdict) = doubts(ctx) {
+    let held = breakers::hold(ctx, kind)
+        .or_else(|| doubts(ctx))
+        .or_else(|| calendar::hold(ctx, kind));
+    if let Some(verdict) = held {
         return verdict;
     }
     match (found, proposed.requested) {
@@ -381,10 +413,12 @@ fn stopped(ctx: &ChangeContext<'_>) -> Option<Verdict> {
         let reason = "it was not executed in time, and what it was decided on is old";
         return Some(refuse(Rule::Expired, reason));
     }
-    if ctx.stops.daemon_paused {
+    // A stop is what a pause is for.
+    let is_stop = ctx.change.proposed.origin == Origin::Stop;
+    if ctx.stops.daemon_paused && !is_stop {
         return Some(recheck(ctx, Rule::Paused, "roasd is paused"));
     }
-    if ctx.stops.tenant_paused {
+    if ctx.stops.tenant_paused && !is_stop {
         return Some(recheck(ctx, Rule::Paused, "the tenant is paused"));
     }
     if ctx.stops.tenant_parked {
@@ -457,6 +491,7 @@ fn budget(ctx: &ChangeContext<'_>, live: Money, wanted: Money) -> Verdict {
     }
     let held = cadence::actions_per_hour(ctx)
         .or_else(|| cadence::budget_changes(ctx))
+        .or_else(|| cadence::changes_per_day(ctx))
         .or_else(|| learning::quiet(ctx));
     if let Some(verdict) = held {
         return verdict;
@@ -540,6 +575,9 @@ fn is_useful(ctx: &ChangeContext<'_>, live: Money, minor: i64) -> bool {
 }
 
 fn pause(ctx: &ChangeContext<'_>) -> Verdict {
+    if ctx.change.proposed.origin == Origin::Stop {
+        return allow_status(RunStatus::Paused);
+    }
     if let Some(verdict) = cadence::actions_per_hour(ctx) {
         return verdict;
     }
@@ -549,7 +587,7 @@ fn pause(ctx: &ChangeContext<'_>) -> Verdict {
                 let reason = "it is not known how many ads of the ad set deliver";
                 return recheck(ctx, Rule::UnknownState, reason);
             }
-            Some(0 | 1) => {
+            Some(0 | 1) if !ctx.limits.may_pause_last_ad => {
                 let reason = "it is the last ad of its ad set that delivers";
                 return refuse(Rule::LastLiveAd, reason);
             }
@@ -563,7 +601,8 @@ fn pause(ctx: &ChangeContext<'_>) -> Verdict {
 }
 
 fn resume(ctx: &ChangeContext<'_>) -> Verdict {
-    if let Some(verdict) = cadence::actions_per_hour(ctx) {
+    let held = cadence::actions_per_hour(ctx).or_else(|| cadence::changes_per_day(ctx));
+    if let Some(verdict) = held {
         return verdict;
     }
     let adds = ctx.sums.resume_adds.map_or(0, Money::minor);

@@ -4,7 +4,7 @@ use super::*;
 use crate::domain::change::{ChangeState, ProposedChange};
 use crate::domain::coverage::Coverage;
 use crate::domain::ids::{AdId, AdSetId, CampaignId, ChangeId, DecisionId, TenantId};
-use crate::domain::limits::{DurationRange, QualityLimits};
+use crate::domain::limits::{BreakerLimits, DurationRange, QualityLimits};
 use crate::domain::money::Percentage;
 use proptest::prelude::*;
 
@@ -35,6 +35,8 @@ fn limits() -> GuardLimits {
         min_per_ad_set: usd(500),
         max_per_ad_set: None,
         max_per_campaign: None,
+        max_spend_per_day: None,
+        max_spend_per_week: None,
         max_change: share(0.20),
         velocity_window: time::hours(6),
         max_raise_per_day: share(0.199),
@@ -43,7 +45,10 @@ fn limits() -> GuardLimits {
         fuzz: share(0.03),
         actions_per_campaign_per_hour: 15,
         changes_per_ad_set_per_day: 2,
+        changes_per_day: 200,
         kills_per_day: 3,
+        may_pause_last_ad: false,
+        significant_edit_quiet: time::hours(24),
         human_edit_quiet: time::hours(72),
         jitter: DurationRange::ZERO,
         read_jitter: DurationRange::ZERO,
@@ -55,6 +60,18 @@ fn limits() -> GuardLimits {
             coverage_min_conversions: 10,
             silence_window: time::hours(48),
             silence_expected: 8.0,
+        },
+        calendar: Calendar::default(),
+        breakers: BreakerLimits {
+            spend_rate: 3.0,
+            spend_window: time::hours(3),
+            spend_least: share(0.10),
+            cost_jump: 4.0,
+            cost_window: time::hours(48),
+            cost_leads: 12.0,
+            errors: 5,
+            error_window: time::hours(1),
+            hold: time::hours(6),
         },
     }
 }
@@ -90,6 +107,7 @@ struct Scene {
     meta_min: Option<Money>,
     autonomy: AutonomyRules,
     quality: DataQuality,
+    breakers: Vec<Trip>,
     stops: Stops,
     account: AccountStatus,
     now: Timestamp,
@@ -153,11 +171,14 @@ fn scene(entity: EntityRef, expected: Target, requested: Target) -> Scene {
             resume_adds: None,
             spent_today: usd(30_000),
             spent_this_week: usd(180_000),
+            worst_day: usd((50_000 + live_budget.minor()) * 175 / 100),
+            shares_budgets: false,
         },
         limits: limits(),
         meta_min: Some(usd(250)),
         autonomy: AutonomyRules::uniform(Autonomy::Auto),
         quality: good_data(),
+        breakers: Vec::new(),
         stops: Stops::default(),
         account: AccountStatus::Active,
         now: noon(),
@@ -195,6 +216,7 @@ impl Scene {
             min_daily_budget: self.meta_min,
             autonomy: &self.autonomy,
             quality: &self.quality,
+            breakers: &self.breakers,
             stops: self.stops,
             account: self.account,
             now: self.now,
@@ -744,6 +766,237 @@ fn what_resumes_must_fit_under_the_cap() {
     adds(10_001).defers(Rule::DailyCap, soon());
     let nothing = scene(ad(1), OFF, ON).with(|s| s.sums.daily_budgets = usd(200_000));
     nothing.allows_status(ON);
+}
+
+#[test]
+fn a_day_of_metas_worst_overspend_has_a_ceiling() {
+    // 60000 a day may cost 105000; each cent more of budget costs 1.75.
+    let most =
+        |minor| raise_to(11_500).with(move |s| s.limits.max_spend_per_day = Some(usd(minor)));
+    most(107_625).allows(11_500, None);
+    most(107_624).allows(11_499, Some(Rule::SpendPerDay));
+    most(105_100).defers(Rule::SpendPerDay, soon());
+    most(1_000).defers(Rule::SpendPerDay, soon());
+    // Where ad sets share their budgets it is 2.1, of this one as of the others.
+    let shared = |minor| {
+        most(minor).with(|s| (s.sums.worst_day, s.sums.shares_budgets) = (usd(126_000), true))
+    };
+    shared(129_150).allows(11_500, None);
+    shared(129_149).allows(11_499, Some(Rule::SpendPerDay));
+    most(1_000)
+        .with(|s| s.change.proposed.requested = daily(9_000))
+        .allows(9_000, None);
+    // A budget that begins to count is held against it too.
+    let resumed = |adds| {
+        scene(ad(1), OFF, ON).with(move |s| {
+            s.limits.max_spend_per_day = Some(usd(105_000));
+            (s.sums.daily_budgets, s.sums.worst_day) = (usd(50_000), usd(87_500));
+            s.sums.resume_adds = Some(usd(adds));
+        })
+    };
+    resumed(10_000).allows_status(ON);
+    resumed(10_001).defers(Rule::SpendPerDay, soon());
+    // What Meta spent today counts against the worst day that sharing allows for.
+    let spent = |minor| {
+        raise_to(11_500)
+            .with(move |s| (s.sums.shares_budgets, s.sums.spent_today) = (true, usd(minor)))
+    };
+    spent(210_000).allows(11_500, None);
+    let midnight = "2026-11-26T00:00:00Z".parse().unwrap();
+    spent(210_001).defers(Rule::WorstDay, midnight);
+}
+
+#[test]
+fn a_weeks_own_ceiling_counts_the_worst_days_to_come() {
+    // A Wednesday: 420000 in all is 60000 a day, which is what the budgets come to with 10000.
+    let week = |ceiling, spent| {
+        raise_to(11_500).with(move |s| {
+            s.limits.max_spend_per_week = Some(usd(ceiling));
+            (s.sums.spent_this_week, s.sums.spent_today) = (usd(spent), usd(30_000));
+        })
+    };
+    week(430_500, 180_000).allows(11_500, None);
+    week(430_493, 180_000).allows(11_499, Some(Rule::WeeklyCeiling));
+    let sunday: Timestamp = "2026-11-29T00:00:00Z".parse().unwrap();
+    week(420_000, 180_000).defers(Rule::WeeklyCeiling, sunday);
+    // On Saturday one worst day is all that is left: 1.75 times 61500 is 107625.
+    let saturday = |ceiling| {
+        week(ceiling, 350_000).with(|s| {
+            s.now = "2026-11-28T12:00:00Z".parse().unwrap();
+            s.change.proposed.expires_at = "2026-11-30T12:00:00Z".parse().unwrap();
+        })
+    };
+    saturday(320_000 + 107_625).allows(11_500, None);
+    saturday(320_000 + 107_623).allows(11_499, Some(Rule::WeeklyCeiling));
+}
+
+#[test]
+fn an_account_takes_so_many_changes_a_day() {
+    let acted = |n: usize| {
+        (0..n).fold(
+            raise_to(11_000).with(|s| s.limits.changes_per_day = 3),
+            |s, i| s.acted(ad(i), 120 + i as i64, ON),
+        )
+    };
+    acted(2).allows(11_000, None);
+    acted(3).defers(
+        Rule::ChangesPerDay,
+        time::add(noon(), time::minutes(24 * 60 - 122)),
+    );
+    acted(3).by_person().defers(
+        Rule::ChangesPerDay,
+        time::add(noon(), time::minutes(24 * 60 - 122)),
+    );
+    // Pauses count for kills_per_day, and are not held back by the others.
+    let killed = (0..3).fold(raise_to(11_000), |s, i| s.acted(ad(i), 120, OFF));
+    killed
+        .with(|s| s.limits.changes_per_day = 3)
+        .allows(11_000, None);
+    let busy = (0..9).fold(pause_ad(), |s, i| s.acted(ad(i + 10), 120, ON));
+    busy.with(|s| s.limits.changes_per_day = 3)
+        .allows_status(OFF);
+    let resumed = (0..3).fold(scene(ad(1), OFF, ON), |s, i| s.acted(ad(i + 10), 120, ON));
+    let resumed = resumed.with(|s| s.limits.changes_per_day = 3);
+    resumed.defers(Rule::ChangesPerDay, time::add(noon(), time::hours(22)));
+}
+
+#[test]
+fn the_last_ad_is_paused_only_where_the_owner_allows_it() {
+    let last = |n| pause_ad().with(move |s| s.live_ads = Some(n));
+    last(1).refuses(Rule::LastLiveAd);
+    last(1)
+        .with(|s| s.limits.may_pause_last_ad = true)
+        .allows_status(OFF);
+    last(2).allows_status(OFF);
+}
+
+#[test]
+fn the_rest_after_a_significant_edit_is_the_owners_to_set() {
+    let edited = |minutes: i64| {
+        raise_to(11_000).with(move |s| {
+            s.limits.significant_edit_quiet = time::hours(2);
+            s.live.last_significant_edit = Some(time::sub(noon(), time::minutes(minutes)));
+        })
+    };
+    edited(119).defers(Rule::LearningQuiet, time::add(noon(), time::minutes(1)));
+    edited(120).allows(11_000, None);
+}
+
+#[test]
+fn blackouts_hold_the_policy_and_business_hours_what_would_spend_more() {
+    // Wednesday noon, UTC.
+    let blackout = |scene: Scene, text: &str| {
+        let blackouts = vec![text.parse().unwrap()];
+        scene.with(move |s| s.limits.calendar.blackouts = blackouts)
+    };
+    let thursday: Timestamp = "2026-11-26T00:00:00Z".parse().unwrap();
+    for scene in [raise_to(11_000), raise_to(9_000), pause_ad()] {
+        blackout(scene.clone(), "2026-11-25").defers(Rule::Blackout, thursday);
+        let held = blackout(scene.clone(), "Wed 12:00..Wed 12:01");
+        held.defers(Rule::Blackout, time::add(noon(), time::minutes(1)));
+        for elsewhere in ["Wed 12:01..Wed 12:00", "Wed 11:00..Wed 12:00", "2026-11-26"] {
+            let free = blackout(scene.clone(), elsewhere).judge();
+            assert!(
+                matches!(free, Verdict::Allow { .. }),
+                "{elsewhere}: {free:?}"
+            );
+        }
+        let by_person = blackout(scene, "2026-11-25").by_person().judge();
+        assert!(matches!(by_person, Verdict::Allow { .. }), "{by_person:?}");
+    }
+    // Of two the later end counts.
+    let two = raise_to(11_000).with(|s| {
+        s.limits.calendar.blackouts = ["Wed 00:00..Wed 13:00", "2026-11-25"]
+            .map(|t| t.parse().unwrap())
+            .into();
+    });
+    two.defers(Rule::Blackout, thursday);
+    let office = |scene: Scene, text: &str| {
+        let hours = Some(text.parse().unwrap());
+        scene.with(move |s| s.limits.calendar.business_hours = hours)
+    };
+    office(raise_to(11_000), "Mon..Fri 12:00..18:00").allows(11_000, None);
+    let one = time::add(noon(), time::hours(1));
+    office(raise_to(11_000), "Mon..Fri 13:00..18:00").defers(Rule::BusinessHours, one);
+    let tomorrow = "2026-11-26T09:00:00Z".parse().unwrap();
+    office(scene(ad(1), OFF, ON), "Mon..Fri 09:00..12:00").defers(Rule::BusinessHours, tomorrow);
+    office(raise_to(9_000), "Mon..Fri 13:00..18:00").allows(9_000, None);
+    office(pause_ad(), "Mon..Fri 13:00..18:00").allows_status(OFF);
+    let all = |s: &mut Scene| s.limits.calendar.holds_all = true;
+    office(pause_ad(), "Mon..Fri 13:00..18:00")
+        .with(all)
+        .defers(Rule::BusinessHours, one);
+    office(raise_to(11_000), "Mon..Fri 13:00..18:00")
+        .by_person()
+        .allows(11_000, None);
+    // By the account's clocks: 12:00 UTC is 07:00 in New York.
+    let york = office(raise_to(11_000), "Mon..Fri 09:00..18:00")
+        .with(|s| s.zone = TimeZone::get("America/New_York").unwrap());
+    york.defers(Rule::BusinessHours, "2026-11-25T14:00:00Z".parse().unwrap());
+}
+
+#[test]
+fn a_tripped_breaker_holds_what_it_is_for_until_its_time() {
+    let tripped = |scene: Scene, breaker, minutes| {
+        scene.with(|s| {
+            s.breakers.push(Trip {
+                breaker,
+                since: ago(1),
+                until: time::add(noon(), time::minutes(minutes)),
+                reason: "as the test wants it".into(),
+            });
+        })
+    };
+    let hold = time::add(noon(), time::minutes(1));
+    let scenes = || {
+        [
+            raise_to(11_000),
+            scene(ad(1), OFF, ON),
+            raise_to(9_000),
+            pause_ad(),
+        ]
+    };
+    for (breaker, holds) in [
+        (Breaker::SpendRate, [true, true, false, false]),
+        (Breaker::CostPerLead, [true; 4]),
+        (Breaker::Errors, [true, true, true, false]),
+    ] {
+        for (scene, holds) in scenes().into_iter().zip(holds) {
+            if holds {
+                tripped(scene.clone(), breaker, 1).defers(breaker.rule(), hold);
+            }
+            let over = tripped(scene.clone(), breaker, if holds { 0 } else { 1 }).judge();
+            assert!(matches!(over, Verdict::Allow { .. }), "{breaker}: {over:?}");
+            let person = tripped(scene, breaker, 1).by_person().judge();
+            let is_held = matches!(person, Verdict::Defer { .. });
+            assert_eq!(
+                is_held,
+                breaker == Breaker::Errors && holds,
+                "{breaker}: {person:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_stop_passes_pauses_and_counts_but_not_what_is_let_alone() {
+    let stop = |s: &mut Scene| s.change.proposed.origin = Origin::Stop;
+    let whole = || scene(EntityRef::Campaign(campaign()), ON, OFF).with(stop);
+    whole().allows_status(OFF);
+    whole()
+        .with(|s| (s.stops.daemon_paused, s.stops.tenant_paused) = (true, true))
+        .allows_status(OFF);
+    let busy = (0..20).fold(whole(), |s, i| s.acted(ad(i), 10, OFF));
+    busy.with(|s| s.quality.insight_age = None)
+        .allows_status(OFF);
+    whole()
+        .with(|s| s.hands_off = Some(HandsOff::LegacyAdvantage("x".into())))
+        .refuses(Rule::HandsOff);
+    let found = whole().with(|s| s.live.value = Some(OFF)).judge();
+    assert_eq!(found, Verdict::AlreadyInForce);
+    whole()
+        .with(|s| s.stops.tenant_parked = true)
+        .defers(Rule::TenantParked, soon());
 }
 
 fn arbitrary_scene() -> impl Strategy<Value = Scene> {

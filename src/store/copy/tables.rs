@@ -9,6 +9,7 @@ pub const COPIED: &[&str] = &[
     "tenant_state",
     "daemon_state",
     "frozen_objects",
+    "breakers",
     "api_tokens",
     "inbox",
     "click_tracking",

@@ -6,7 +6,9 @@ use async_trait::async_trait;
 use super::session::Tx;
 use super::{PostgresStore, Section, audit, column, entities, lock};
 use crate::domain::audit::{AuditEntry, AuditEvent};
-use crate::domain::change::{ChangeState, PastAction, PendingChange, ProposedChange, Target};
+use crate::domain::change::{
+    ChangeState, Origin, PastAction, PendingChange, ProposedChange, Target,
+};
 use crate::domain::ids::{ChangeId, TenantId};
 use crate::domain::time::{Timestamp, from_micros};
 use crate::store::StoreError;
@@ -148,10 +150,10 @@ async fn insert(tx: &mut Tx, proposed: &ProposedChange, now: Timestamp) -> Resul
     Ok(())
 }
 
-/// Whether the tenant or the daemon is paused, or the tenant suspended. Who pauses locks the tenant's
-/// queue first, so what is found here stays true until the transaction ends; the daemon's row is
-/// held as well, for tenants that it does not know yet.
-async fn is_held_back(tx: &mut Tx, tenant: &TenantId) -> Result<bool, StoreError> {
+/// Whether the tenant or the daemon is paused, which holds all but a stop, or the tenant suspended.
+/// Who pauses locks the tenant's queue first, so what is found here stays true until the transaction
+/// ends; the daemon's row is held as well, for tenants that it does not know yet.
+async fn is_held_back(tx: &mut Tx, tenant: &TenantId, is_stop: bool) -> Result<bool, StoreError> {
     let daemon = tx
         .row(sqlx::query(
             "select 1 from daemon_state where id = 1 and paused_since is null for share",
@@ -161,12 +163,14 @@ async fn is_held_back(tx: &mut Tx, tenant: &TenantId) -> Result<bool, StoreError
         .row(
             sqlx::query(
                 "select 1 from tenant_state
-                 where tenant = $1 and (paused_since is not null or suspended_since is not null)",
+                 where tenant = $1
+                     and (suspended_since is not null or (paused_since is not null and not $2))",
             )
-            .bind(tenant.as_str()),
+            .bind(tenant.as_str())
+            .bind(is_stop),
         )
         .await?;
-    Ok(daemon.is_none() || held.is_some())
+    Ok((daemon.is_none() && !is_stop) || held.is_some())
 }
 
 impl PostgresStore {
@@ -257,6 +261,11 @@ impl ChangeStore for PostgresStore {
                          where tenant = $1 and status in ('pending', 'claimed') and expires_at > $2
                            and ((status = 'pending' and earliest_execute_at <= $2)
                                 or (status = 'claimed' and claim_lease_until <= $2))
+                           and (coalesce(undoes_change_id = id, false)
+                                or (not exists (select 1 from daemon_state
+                                        where paused_since is not null)
+                                    and not exists (select 1 from tenant_state
+                                        where tenant = $1 and paused_since is not null)))
                          order by rank, proposed_at, id limit 1
                          for update skip locked)
                      update pending_ad_changes
@@ -292,7 +301,8 @@ impl ChangeStore for PostgresStore {
         let mut tx = self.write_in(Section::Queue, tenant, doing).await?;
         let change = held(find(&mut tx, id).await?, tenant, attempt, doing)?;
         let intent = intent(&change, target, doing)?;
-        if is_held_back(&mut tx, tenant).await? {
+        let is_stop = change.proposed.origin == Origin::Stop;
+        if is_held_back(&mut tx, tenant, is_stop).await? {
             return Err(not_one(doing, 0));
         }
         let done = tx

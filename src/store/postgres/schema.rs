@@ -45,6 +45,11 @@ const SCRIPTS: &[Script] = &[
         "coverage",
         include_str!("../../../migrations/postgres/0007_coverage.sql"),
     ),
+    (
+        11,
+        "breakers",
+        include_str!("../../../migrations/postgres/0011_breakers.sql"),
+    ),
 ];
 
 /// Migrates the database if need be. All migrations are one transaction, under a lock: a process

@@ -80,6 +80,10 @@ impl StatusStore for PostgresStore {
             "select tenant, job, last_success_at, last_end_at, detail from job_status
              where tenant = any ($1) order by tenant, job",
         );
+        let breakers = sqlx::query(
+            "select tenant, breaker, tripped_at, tripped_until, reason from breakers
+             where tenant = any ($1) order by tenant, breaker",
+        );
         let rows = OverviewRows {
             daemon: tx
                 .row(daemon)
@@ -89,6 +93,7 @@ impl StatusStore for PostgresStore {
             inboxes: tx.rows(inboxes.bind(&names)).await?,
             changes: tx.rows(changes.bind(&names)).await?,
             jobs: tx.rows(jobs.bind(&names)).await?,
+            breakers: tx.rows(breakers.bind(&names)).await?,
         };
         overview(tenants, &rows)
     }

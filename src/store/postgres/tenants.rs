@@ -7,10 +7,14 @@ use super::session::Tx;
 use super::{PostgresStore, Section, audit, lock};
 use crate::domain::audit::{AuditEntry, AuditEvent};
 use crate::domain::ids::TenantId;
+use crate::domain::safety::Trip;
 use crate::domain::structure::EntityRef;
 use crate::domain::time::{Timestamp, from_micros};
 use crate::store::StoreError;
-use crate::store::sql::tenants::{holds, line, resumed};
+use crate::store::sql::tenants::{
+    BREAKERS, END_BREAKERS, TRIP, TRIP_LONGER, Tripping, holds, line, resumed, trip, trip_line,
+    tripping,
+};
 use crate::store::sql::values::{clean, corrupt, entity, id, micros};
 use crate::store::tenants::{Held, TenantHolds, TenantStore};
 
@@ -183,13 +187,76 @@ impl TenantStore for PostgresStore {
                  where paused_since is not null",
             ),
         };
-        let was_held = tx.run(query).await? == 1;
+        let mut was_held = tx.run(query).await? == 1;
+        if let Some(tenant) = tenant {
+            let end = sqlx::query(END_BREAKERS)
+                .bind(tenant.as_str())
+                .bind(micros(now));
+            was_held |= tx.run(end).await? > 0;
+        }
         if was_held {
             let detail = resumed(tenant);
             tell(&mut tx, concerned, AuditEvent::Resumed, actor, detail, now).await?;
         }
         tx.commit().await?;
         Ok(was_held)
+    }
+
+    async fn trip_breaker(
+        &self,
+        tenant: &TenantId,
+        trip: &Trip,
+        actor: &str,
+    ) -> Result<bool, StoreError> {
+        let doing = "tripping a breaker";
+        let mut tx = self.write_in(Section::Queue, tenant, doing).await?;
+        let rows: Vec<(i64, Option<i64>)> = tx
+            .list(
+                sqlx::query_as(
+                    "select tripped_until, rests_until from breakers
+                     where tenant = $1 and breaker = $2",
+                )
+                .bind(tenant.as_str())
+                .bind(trip.breaker.as_str()),
+            )
+            .await?;
+        let (since, until) = (micros(trip.since), micros(trip.until));
+        let is_new = match tripping(rows.first().copied(), since, until) {
+            Tripping::Nothing => return Ok(false),
+            Tripping::Longer => {
+                tx.run(
+                    sqlx::query(TRIP_LONGER)
+                        .bind(tenant.as_str())
+                        .bind(trip.breaker.as_str())
+                        .bind(until),
+                )
+                .await?;
+                false
+            }
+            Tripping::Anew => {
+                tx.run(
+                    sqlx::query(TRIP)
+                        .bind(tenant.as_str())
+                        .bind(trip.breaker.as_str())
+                        .bind(since)
+                        .bind(until)
+                        .bind(clean(&trip.reason)),
+                )
+                .await?;
+                audit::append(&mut tx, &[trip_line(tenant, trip, actor)]).await?;
+                true
+            }
+        };
+        tx.commit().await?;
+        Ok(is_new)
+    }
+
+    async fn breakers(&self, tenant: &TenantId, now: Timestamp) -> Result<Vec<Trip>, StoreError> {
+        let query = sqlx::query(BREAKERS)
+            .bind(tenant.as_str())
+            .bind(micros(now));
+        let rows = self.rows("reading the breakers", query).await?;
+        rows.iter().map(trip).collect()
     }
 
     async fn set_parked(&self, tenant: &TenantId, held: Option<&Held>) -> Result<(), StoreError> {

@@ -66,6 +66,8 @@ pub(in crate::store) fn read(row: &impl Cells) -> Result<PendingChange, StoreErr
     let state: &str = row.get("status")?;
     let origin = match (row.id_opt("decision_id")?, row.id_opt("undoes_change_id")?) {
         (Some(decision), None) => Origin::Decision(decision),
+        // What undoes itself undoes nothing: that is how a stop is written down.
+        (None, Some(change)) if change == row.id("id")? => Origin::Stop,
         (None, Some(change)) => Origin::Undo(change),
         _ => return Err(corrupt(TABLE, "a change has no one origin")),
     };
@@ -124,6 +126,7 @@ impl<'a> ProposalColumns<'a> {
         let (decision, undoes) = match &proposed.origin {
             Origin::Decision(id) => (Some(id.as_str()), None),
             Origin::Undo(id) => (None, Some(id.as_str())),
+            Origin::Stop => (None, Some(proposed.id.as_str())),
         };
         Ok(Self {
             expected,

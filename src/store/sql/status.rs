@@ -39,6 +39,8 @@ pub(in crate::store) struct OverviewRows<R> {
     pub(in crate::store) changes: Vec<R>,
     /// Of `job_status`, by job.
     pub(in crate::store) jobs: Vec<R>,
+    /// Of `breakers`, by breaker.
+    pub(in crate::store) breakers: Vec<R>,
 }
 
 /// Puts together what there is to say of each of `asked`.
@@ -75,6 +77,11 @@ pub(in crate::store) fn overview<R: Cells>(
     for row in &rows.jobs {
         if let Some(one) = all.get_mut(&whose(row)?) {
             one.jobs.push(jobs::read(row)?);
+        }
+    }
+    for row in &rows.breakers {
+        if let Some(one) = all.get_mut(&whose(row)?) {
+            one.breakers.push(tenants::trip(row)?);
         }
     }
     for one in all.values_mut() {

@@ -194,6 +194,10 @@ impl ChangeStore for SqliteStore {
                  where tenant = $1 and status in ('pending', 'claimed') and expires_at > $2
                    and ((status = 'pending' and earliest_execute_at <= $2)
                         or (status = 'claimed' and claim_lease_until <= $2))
+                   and (coalesce(undoes_change_id = id, 0)
+                        or (not exists (select 1 from daemon_state where paused_since is not null)
+                            and not exists (select 1 from tenant_state
+                                where tenant = $1 and paused_since is not null)))
                  order by rank, proposed_at, id limit 1)
              returning *",
         )
@@ -229,9 +233,12 @@ impl ChangeStore for SqliteStore {
              set status = 'executing', intent_minor = $4, intent_status = $5, updated_at = $6,
                  claim_lease_until = null, note = 'being sent'
              where tenant = $1 and id = $2 and attempt = $3 and status = 'claimed'
-               and not exists (select 1 from daemon_state where paused_since is not null)
-               and not exists (select 1 from tenant_state where tenant = $1
-                   and (paused_since is not null or suspended_since is not null))",
+               and not exists (select 1 from tenant_state
+                   where tenant = $1 and suspended_since is not null)
+               and (coalesce(undoes_change_id = id, 0)
+                    or (not exists (select 1 from daemon_state where paused_since is not null)
+                        and not exists (select 1 from tenant_state
+                            where tenant = $1 and paused_since is not null)))",
         )
         .bind(tenant.as_str())
         .bind(id.as_str())

@@ -47,6 +47,11 @@ const SCRIPTS: &[Script] = &[
         "coverage",
         include_str!("../../../migrations/sqlite/0007_coverage.sql"),
     ),
+    (
+        11,
+        "breakers",
+        include_str!("../../../migrations/sqlite/0011_breakers.sql"),
+    ),
 ];
 
 /// The version a database is at; 0 before the first migration.

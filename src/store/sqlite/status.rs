@@ -85,6 +85,10 @@ impl StatusStore for SqliteStore {
             "select tenant, job, last_success_at, last_end_at, detail from job_status
              where tenant in (select value from json_each($1)) order by tenant, job",
         );
+        let breakers = sqlx::query(
+            "select tenant, breaker, tripped_at, tripped_until, reason from breakers
+             where tenant in (select value from json_each($1)) order by tenant, breaker",
+        );
         let told = fault(doing);
         let rows = OverviewRows {
             daemon: daemon.fetch_one(&mut *tx).await.map_err(told)?,
@@ -104,6 +108,11 @@ impl StatusStore for SqliteStore {
                 .await
                 .map_err(told)?,
             jobs: jobs.bind(&names).fetch_all(&mut *tx).await.map_err(told)?,
+            breakers: breakers
+                .bind(&names)
+                .fetch_all(&mut *tx)
+                .await
+                .map_err(told)?,
         };
         overview(tenants, &rows)
     }

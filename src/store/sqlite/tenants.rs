@@ -7,10 +7,14 @@ use super::faults::fault;
 use super::{SqliteStore, audit};
 use crate::domain::audit::AuditEvent;
 use crate::domain::ids::TenantId;
+use crate::domain::safety::Trip;
 use crate::domain::structure::EntityRef;
 use crate::domain::time::{Timestamp, from_micros};
 use crate::store::StoreError;
-use crate::store::sql::tenants::{holds, line, resumed};
+use crate::store::sql::tenants::{
+    BREAKERS, END_BREAKERS, TRIP, TRIP_LONGER, Tripping, holds, line, resumed, trip, trip_line,
+    tripping,
+};
 use crate::store::sql::values::{clean, entity, id, micros};
 use crate::store::tenants::{Held, TenantHolds, TenantStore};
 
@@ -180,13 +184,79 @@ impl TenantStore for SqliteStore {
             ),
         };
         let done = query.execute(&mut *tx).await.map_err(fault(doing))?;
-        let was_held = done.rows_affected() == 1;
+        let mut was_held = done.rows_affected() == 1;
+        if let Some(tenant) = tenant {
+            let ended = sqlx::query(END_BREAKERS)
+                .bind(tenant.as_str())
+                .bind(micros(now))
+                .execute(&mut *tx)
+                .await
+                .map_err(fault(doing))?;
+            was_held |= ended.rows_affected() > 0;
+        }
         if was_held {
             let detail = resumed(tenant);
             tell(&mut tx, tenant, AuditEvent::Resumed, actor, detail, now).await?;
         }
         tx.commit().await.map_err(fault(doing))?;
         Ok(was_held)
+    }
+
+    async fn trip_breaker(
+        &self,
+        tenant: &TenantId,
+        trip: &Trip,
+        actor: &str,
+    ) -> Result<bool, StoreError> {
+        let doing = "tripping a breaker";
+        let mut tx = self.write_for(tenant, doing).await?;
+        let row: Option<(i64, Option<i64>)> = sqlx::query_as(
+            "select tripped_until, rests_until from breakers where tenant = $1 and breaker = $2",
+        )
+        .bind(tenant.as_str())
+        .bind(trip.breaker.as_str())
+        .fetch_optional(&mut *tx)
+        .await
+        .map_err(fault(doing))?;
+        let (since, until) = (micros(trip.since), micros(trip.until));
+        let is_new = match tripping(row, since, until) {
+            Tripping::Nothing => return Ok(false),
+            Tripping::Longer => {
+                sqlx::query(TRIP_LONGER)
+                    .bind(tenant.as_str())
+                    .bind(trip.breaker.as_str())
+                    .bind(until)
+                    .execute(&mut *tx)
+                    .await
+                    .map_err(fault(doing))?;
+                false
+            }
+            Tripping::Anew => {
+                sqlx::query(TRIP)
+                    .bind(tenant.as_str())
+                    .bind(trip.breaker.as_str())
+                    .bind(since)
+                    .bind(until)
+                    .bind(clean(&trip.reason))
+                    .execute(&mut *tx)
+                    .await
+                    .map_err(fault(doing))?;
+                audit::append(&mut tx, &trip_line(tenant, trip, actor)).await?;
+                true
+            }
+        };
+        tx.commit().await.map_err(fault(doing))?;
+        Ok(is_new)
+    }
+
+    async fn breakers(&self, tenant: &TenantId, now: Timestamp) -> Result<Vec<Trip>, StoreError> {
+        let rows = sqlx::query(BREAKERS)
+            .bind(tenant.as_str())
+            .bind(micros(now))
+            .fetch_all(&self.readers)
+            .await
+            .map_err(fault("reading the breakers"))?;
+        rows.iter().map(trip).collect()
     }
 
     async fn set_parked(&self, tenant: &TenantId, held: Option<&Held>) -> Result<(), StoreError> {

@@ -23,6 +23,7 @@ on conflict (tenant) do nothing;
 update daemon_state
 set paused_by = 'cli:ada', paused_reason = 'Löschung', paused_since = 1790000000000003, key_check = 'k1';
 
+insert into breakers select tenant, 'breaker-' || i, i, i + 9, nullif(i % 2, 0), odd from n;
 insert into frozen_objects
 select tenant, case i % 2 when 0 then 'ad' else 'adset' end, 'o-' || i, 9223372036854775807, odd from n;
 

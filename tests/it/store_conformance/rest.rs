@@ -1,6 +1,7 @@
 use super::*;
 use roasd::domain::audit::AuditEvent;
 use roasd::domain::change::ChangeState;
+use roasd::domain::safety::{Breaker, Trip};
 use roasd::store::decisions::{DecisionRecord, RunRecord};
 use roasd::store::gate::GateRow;
 use roasd::store::jobs::JobOutcome;
@@ -263,6 +264,65 @@ pub(super) async fn parking_ends_by_resuming(db: Db) {
     assert_eq!(db.holds(&acme()).await.unwrap(), TenantHolds::default());
 }
 
+fn trip(breaker: Breaker, since: i64, until: i64) -> Trip {
+    Trip {
+        breaker,
+        since: at(since),
+        until: at(until),
+        reason: format!("since {since}"),
+    }
+}
+
+pub(super) async fn a_breaker_trips_once_and_rests_when_a_person_ended_it(db: Db) {
+    let trips = async |breaker, since, until| {
+        let trip = trip(breaker, since, until);
+        db.trip_breaker(&acme(), &trip, "roasd").await.unwrap()
+    };
+    let on = async |s| db.breakers(&acme(), at(s)).await.unwrap();
+    assert!(trips(Breaker::SpendRate, 10, 100).await);
+    assert!(
+        !trips(Breaker::SpendRate, 20, 90).await,
+        "the later end stands"
+    );
+    assert_eq!(on(20).await, [trip(Breaker::SpendRate, 10, 100)]);
+    assert!(!trips(Breaker::SpendRate, 20, 110).await, "it is on");
+    let longer = Trip {
+        until: at(110),
+        ..trip(Breaker::SpendRate, 10, 100)
+    };
+    assert_eq!(on(109).await, [longer]);
+    assert_eq!(on(110).await, []);
+    assert!(trips(Breaker::SpendRate, 110, 200).await, "it was over");
+    assert!(trips(Breaker::Errors, 120, 150).await);
+    let both = [
+        trip(Breaker::Errors, 120, 150),
+        trip(Breaker::SpendRate, 110, 200),
+    ];
+    assert_eq!(on(120).await, both);
+    assert_eq!(db.breakers(&globex(), at(120)).await.unwrap(), []);
+
+    assert!(db.resume(Some(&acme()), "cli", at(130)).await.unwrap());
+    assert!(!db.resume(Some(&acme()), "cli", at(131)).await.unwrap());
+    assert_eq!(on(130).await, []);
+    assert!(
+        !trips(Breaker::SpendRate, 199, 300).await,
+        "a person has looked"
+    );
+    assert!(
+        !trips(Breaker::Errors, 149, 300).await,
+        "a person has looked"
+    );
+    assert_eq!(on(199).await, []);
+    assert!(trips(Breaker::SpendRate, 200, 300).await);
+    assert_eq!(on(200).await, [trip(Breaker::SpendRate, 200, 300)]);
+    let (tripped, resumed) = (AuditEvent::BreakerTripped, AuditEvent::Resumed);
+    let wanted = [tripped, tripped, tripped, resumed, tripped];
+    assert_eq!(told(&db, &acme()).await, wanted);
+    let lines = db.audit_lines(&acme(), 0, 1).await.unwrap();
+    assert_eq!(lines[0].entry.rule.as_deref(), Some("breaker_spend_rate"));
+    assert_eq!(lines[0].entry.detail, "since 10");
+}
+
 pub(super) async fn the_later_freeze_stands(db: Db) {
     for (set, s, reason) in [
         ("s2", 10, "a"),
@@ -348,6 +408,9 @@ pub(super) async fn an_overview_says_of_each_tenant_what_is_said_of_it_alone(db:
         reason: "a look".to_owned(),
         since: at(5),
     };
+    db.trip_breaker(&globex(), &trip(Breaker::Errors, 1, 9), "roasd")
+        .await
+        .unwrap();
     db.pause(Some(&globex()), &held).await.unwrap();
     db.pause(None, &held).await.unwrap();
     let nobody = TenantId::new("nobody").unwrap();
@@ -359,6 +422,7 @@ pub(super) async fn an_overview_says_of_each_tenant_what_is_said_of_it_alone(db:
             inbox: db.inbox_depth(&tenant).await.unwrap(),
             changes: db.change_counts(&tenant).await.unwrap(),
             jobs: db.job_status(&tenant).await.unwrap(),
+            breakers: db.breakers(&tenant, at(0)).await.unwrap(),
         };
         assert_eq!(overview.remove(&tenant), Some(wanted), "{tenant}");
     }
@@ -368,6 +432,8 @@ pub(super) async fn an_overview_says_of_each_tenant_what_is_said_of_it_alone(db:
     assert_eq!(one[&globex()].inbox.quarantined, 1);
     assert_eq!(one[&globex()].inbox.waiting, 2);
     assert_eq!(one[&globex()].holds.paused, Some(held));
+    let tripped = [trip(Breaker::Errors, 1, 9)];
+    assert_eq!(one[&globex()].breakers, tripped, "also when it is over");
 }
 
 pub(super) async fn a_closed_store_is_unavailable(db: Db) {

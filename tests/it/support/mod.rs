@@ -32,6 +32,16 @@ use serde_json::Value;
 /// All rows there may be in a test.
 pub(crate) const ALL: u32 = 1_000_000;
 
+/// The number of the newest migration.
+pub(crate) fn newest_schema() -> i64 {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/migrations/sqlite");
+    let numbers = std::fs::read_dir(folder).unwrap().map(|entry| {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        name.split('_').next().unwrap().parse::<i64>().unwrap()
+    });
+    numbers.max().unwrap()
+}
+
 /// What differs between worlds.
 pub(crate) struct Setup {
     /// Seeds the market, the vendors and every draw of roasd.
