@@ -522,7 +522,7 @@ fn unnamed_node() -> anyhow::Result<NodeId> {
         .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
         .take(24)
         .collect();
-    let chance = hex::encode(&random_bytes()?[..4]);
+    let chance = hex::encode(random_bytes::<4>()?);
     Ok(NodeId::new(format!("{host}-{chance}"))?)
 }
 
@@ -557,7 +557,7 @@ fn hash_key(configured: Option<&SecretString>, dir: &Path) -> anyhow::Result<Sec
             path.display()
         ),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            let key = hex::encode(random_bytes()?);
+            let key = hex::encode(random_bytes::<32>()?);
             write_private(&path, &key)
                 .with_context(|| format!("{} cannot be written", path.display()))?;
             Ok(SecretString::from(key))
@@ -566,9 +566,13 @@ fn hash_key(configured: Option<&SecretString>, dir: &Path) -> anyhow::Result<Sec
     }
 }
 
-fn random_bytes() -> anyhow::Result<[u8; 32]> {
+/// Bytes of chance, from the system.
+///
+/// # Errors
+/// When the system gives none.
+pub fn random_bytes<const N: usize>() -> anyhow::Result<[u8; N]> {
     use std::io::Read as _;
-    let mut bytes = [0; 32];
+    let mut bytes = [0; N];
     std::fs::File::open("/dev/urandom")
         .and_then(|mut file| file.read_exact(&mut bytes))
         .context("the system gives no random bytes")?;

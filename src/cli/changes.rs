@@ -9,13 +9,13 @@ use super::context::{
 use super::table::TextTable;
 use super::{Exit, complain};
 use crate::domain::audit::ChainedEntry;
-use crate::domain::change::{ChangeState, Origin, PendingChange, ProposedChange, undo_of};
+use crate::domain::change::{ChangeState, Origin, PendingChange, ProposedChange};
 use crate::domain::ids::TenantId;
 use crate::domain::naming::Naming;
 use crate::domain::safety::Rule;
 use crate::domain::time::Timestamp;
 use crate::domain::undo::back_to;
-use crate::store::changes::{ChangeFilter, Proposal};
+use crate::store::changes::{ChangeFilter, Proposal, propose_undo};
 
 /// What `changes` takes.
 #[derive(Debug, Clone, clap::Args)]
@@ -501,29 +501,15 @@ async fn undo(id: &str, ctx: &CliContext, out: Out<'_>) -> anyhow::Result<Exit> 
         }
     };
     let now = ctx.now();
-    // Made from the change, so that undoing two at one instant names two.
-    let counter = change
-        .proposed
-        .id
-        .as_str()
-        .bytes()
-        .fold(0_u64, |sum, b| sum.wrapping_mul(31).wrapping_add(b.into()));
-    let naming = Naming {
-        seed: u64::from(std::process::id()),
-        tenant: &change.proposed.tenant,
-        at: now,
-        counter,
-    };
-    let mut proposed = match undo_of(&change, naming.change(), now) {
-        Ok(proposed) => proposed,
+    let seed = u64::from(std::process::id());
+    let undone = propose_undo(&*ctx.store, &change, &actor(), seed, now).await?;
+    let (proposed, outcome) = match undone {
+        Ok(undone) => undone,
         Err(why) => {
             complain(&why.to_string());
             return Ok(Exit::Failed);
         }
     };
-    proposed.reason = format!("{}, asked for by {}", proposed.reason, actor());
-    let outcome = ctx.store.propose(&proposed, now).await?;
-    ctx.store.nudge(&proposed.tenant);
     let (exit, told) = match &outcome {
         Proposal::Queued => (Exit::Done, "queued".to_owned()),
         Proposal::Superseded(old) => (

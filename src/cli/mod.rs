@@ -19,6 +19,7 @@ pub mod run;
 pub mod sandbox;
 pub mod status;
 pub mod table;
+pub mod token;
 
 use std::io::{IsTerminal as _, Write};
 use std::path::PathBuf;
@@ -124,6 +125,10 @@ enum Command {
     ///
     /// Example:  roasd erase --tenant acme --contact 60000000012
     Erase(erase::EraseArgs),
+    /// Make, list and revoke tokens of the API.
+    ///
+    /// Example:  roasd token create --tenant acme --name "the website" --scope ingest
+    Token(token::TokenArgs),
     /// Make the database, or bring it up to date.
     ///
     /// Example:  roasd --config /etc/roasd/config.toml migrate
@@ -235,6 +240,7 @@ async fn over_the_store(
         Command::Resume(args) => pause::resume(&args, &ctx, out).await,
         Command::Quarantine(args) => quarantine::run(&args, &ctx, out).await,
         Command::Erase(args) => erase::run(&args, &ctx, out).await,
+        Command::Token(args) => token::run(&args, &ctx, out).await,
         // These do not look into the database, and have been run above.
         Command::Run(_)
         | Command::Demo(_)

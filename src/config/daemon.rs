@@ -111,6 +111,20 @@ section! {
 }
 
 section! {
+    /// How fast the API is used; what comes faster is answered 429. Tokens are made by
+    /// `roasd token create`.
+    pub struct Api {
+        /// Requests with one token in a second; as many as in two seconds may come at once.
+        per_token_per_second: u32 = default("50").within(1.0, 1_000_000.0),
+        /// Requests of one address in a minute, whatever its tokens; half of them may come at once.
+        per_address_per_minute: u32 = default("6000").within(2.0, 10_000_000.0),
+        /// Requests of one address in a minute whose token is missing or wrong, before it must wait;
+        /// half of them may come at once.
+        refused_per_address_per_minute: u32 = default("30").within(2.0, 1_000_000.0),
+    }
+}
+
+section! {
     /// Meta's Marketing API.
     pub struct MetaSettings {
         /// Where it is; another address only for rehearsals against the sandbox.

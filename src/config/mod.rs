@@ -27,7 +27,7 @@ use crate::domain::money::Currency;
 pub use address::{BaseUrl, DatabaseUrl, Origin};
 pub use amount::FxRates;
 pub use daemon::{
-    AccessTier, ApiVersion, Clicks, ClockSettings, Daemon, DatedVersion, HubSpotSettings,
+    AccessTier, Api, ApiVersion, Clicks, ClockSettings, Daemon, DatedVersion, HubSpotSettings,
     LogFormat, MetaAppLimits, MetaSettings, Privacy,
 };
 pub use fault::{ConfigFaults, Fault, FaultKind, Place};
@@ -35,6 +35,7 @@ use read::{Context, FromNode, nearest};
 pub use read::{Default, Key};
 pub use secret::{Secret, SecretSource};
 pub use span::UnixSeconds;
+pub(crate) use span::parse_duration;
 pub use stages::{Stage, StageEntry, StageIds, StageSettings, Template};
 pub use tenant::{
     AttributionSettings, AutonomyByAction, BudgetSettings, CurrencyCode, HalfLives, IgnoranceZone,
@@ -62,6 +63,8 @@ pub struct Config {
     pub privacy: Privacy,
     /// How fast visits are taken.
     pub clicks: Clicks,
+    /// How fast the API is used.
+    pub api: Api,
     /// Meta's API.
     pub meta: MetaSettings,
     /// HubSpot's API.
@@ -167,6 +170,7 @@ impl Config {
         let clock = top::<ClockSettings>(&root, "clock", &mut cx);
         let privacy = top::<Privacy>(&root, "privacy", &mut cx);
         let clicks = top::<Clicks>(&root, "clicks", &mut cx);
+        let api = top::<Api>(&root, "api", &mut cx);
         let meta = top::<MetaSettings>(&root, "meta", &mut cx);
         let hubspot = top::<HubSpotSettings>(&root, "hubspot", &mut cx);
         let tenants = read_tenants(&root, &mut cx);
@@ -175,9 +179,10 @@ impl Config {
             Some(clock),
             Some(privacy),
             Some(clicks),
+            Some(api),
             Some(meta),
             Some(hubspot),
-        ) = (daemon, clock, privacy, clicks, meta, hubspot)
+        ) = (daemon, clock, privacy, clicks, api, meta, hubspot)
         {
             let state = environment
                 .get("STATE_DIRECTORY")
@@ -193,6 +198,7 @@ impl Config {
                 clock,
                 privacy,
                 clicks,
+                api,
                 meta,
                 hubspot,
                 tenants,
@@ -296,8 +302,8 @@ fn add_tenant(root: &mut Node, table: &Entry, tenant: &Entry, cx: &mut Context<'
 }
 
 fn unknown_tables(root: &Node, cx: &mut Context<'_>) {
-    const NAMES: [&str; 8] = [
-        "daemon", "clock", "privacy", "clicks", "meta", "hubspot", "defaults", "tenants",
+    const NAMES: [&str; 9] = [
+        "daemon", "clock", "privacy", "clicks", "api", "meta", "hubspot", "defaults", "tenants",
     ];
     for entry in root.entries() {
         if NAMES.contains(&entry.name.as_str()) {

@@ -1,17 +1,18 @@
 //! The shipped `config.toml`, written from the declarations of the keys: so it cannot disagree with
 //! what the reader does. A test holds the file to what is written here.
 
-use super::daemon::{Clicks, ClockSettings, Daemon, HubSpotSettings, MetaSettings, Privacy};
+use super::daemon::{Api, Clicks, ClockSettings, Daemon, HubSpotSettings, MetaSettings, Privacy};
 use super::read::{Default, Key, Section};
 use super::tenant::TenantSettings;
 
 /// The tables of the installation: name, purpose, keys.
-fn tables() -> [(&'static str, &'static str, &'static [Key]); 7] {
+fn tables() -> [(&'static str, &'static str, &'static [Key]); 8] {
     [
         ("daemon", Daemon::ABOUT, Daemon::KEYS),
         ("clock", ClockSettings::ABOUT, ClockSettings::KEYS),
         ("privacy", Privacy::ABOUT, Privacy::KEYS),
         ("clicks", Clicks::ABOUT, Clicks::KEYS),
+        ("api", Api::ABOUT, Api::KEYS),
         ("meta", MetaSettings::ABOUT, MetaSettings::KEYS),
         ("hubspot", HubSpotSettings::ABOUT, HubSpotSettings::KEYS),
         ("defaults", TenantSettings::ABOUT, TenantSettings::KEYS),

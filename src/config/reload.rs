@@ -28,7 +28,7 @@ impl Changes {
 }
 
 /// Keys of the installation that apply without a restart of anything.
-const LIVE: [&str; 12] = [
+const LIVE: [&str; 15] = [
     "daemon.public_url",
     "daemon.log",
     "daemon.shutdown_grace",
@@ -37,6 +37,9 @@ const LIVE: [&str; 12] = [
     "privacy.inbox_retention",
     "clicks.per_address_per_minute",
     "clicks.per_tenant_per_second",
+    "api.per_token_per_second",
+    "api.per_address_per_minute",
+    "api.refused_per_address_per_minute",
     "meta.verify_token",
     "meta.access_tier",
     "meta.limits",
@@ -62,6 +65,7 @@ pub fn diff(old: &Config, new: &Config) -> Changes {
     add("clock", old.clock.differing(&new.clock));
     add("privacy", old.privacy.differing(&new.privacy));
     add("clicks", old.clicks.differing(&new.clicks));
+    add("api", old.api.differing(&new.api));
     add("meta", old.meta.differing(&new.meta));
     add("hubspot", old.hubspot.differing(&new.hubspot));
     let mut restarts_tenants = false;

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -21,7 +22,7 @@ use crate::domain::ids::{PageId, TenantId};
 use crate::domain::policy::{IgnoranceJoin, KillRule, Mode, PolicyParams};
 use crate::domain::stages::StageTable;
 use crate::domain::time::SignedDuration;
-use crate::http::{ClickLimits, FormFields, HttpSettings, TenantHttp};
+use crate::http::{ApiLimits, ClickLimits, FormFields, HttpSettings, TenantApi, TenantHttp};
 use crate::vendors::hubspot::ClickProperties;
 use crate::vendors::hubspot::client::HubSpotClientConfig;
 use crate::vendors::hubspot::limits::PortalLimits;
@@ -87,6 +88,7 @@ impl Parts {
             clock: _, // the clock itself is handed in
             privacy,
             clicks,
+            api,
             meta,
             hubspot,
             tenants,
@@ -116,10 +118,25 @@ impl Parts {
             per_address_per_minute,
             per_tenant_per_second,
         } = *clicks;
+        let config::Api {
+            per_token_per_second,
+            per_address_per_minute: api_per_address_per_minute,
+            refused_per_address_per_minute,
+        } = *api;
+        let parts = tenants.iter().map(|(id, tenant)| {
+            let parts = tenant_parts(tenant, meta, hubspot, *consent)
+                .with_context(|| format!("the settings of tenant {id} cannot be used"))?;
+            Ok((id.clone(), parts))
+        });
+        let parts: BTreeMap<TenantId, TenantParts> = parts.collect::<anyhow::Result<_>>()?;
         let http = HttpSettings {
             tenants: tenants
                 .iter()
-                .map(|(id, tenant)| (id.clone(), tenant_http(tenant, *health_grace, *consent)))
+                .filter_map(|(id, tenant)| {
+                    let settings = &parts.get(id)?.settings;
+                    let http = tenant_http(tenant, settings, *health_grace, *consent);
+                    Some((id.clone(), http))
+                })
                 .collect(),
             public_url: public_url.as_ref().map(|url| url.as_str().to_owned()),
             client_secret: hubspot.client_secret.as_ref().map(value),
@@ -129,12 +146,12 @@ impl Parts {
                 per_address_per_minute,
                 per_tenant_per_second,
             },
+            api: ApiLimits {
+                per_token_per_second,
+                per_address_per_minute: api_per_address_per_minute,
+                refused_per_address_per_minute,
+            },
         };
-        let tenants = tenants.iter().map(|(id, tenant)| {
-            let parts = tenant_parts(tenant, meta, hubspot, *consent)
-                .with_context(|| format!("the settings of tenant {id} cannot be used"))?;
-            Ok((id.clone(), parts))
-        });
         Ok(Self {
             listen: *listen,
             data_dir: data_dir.clone(),
@@ -150,7 +167,7 @@ impl Parts {
             },
             http,
             gates: gates(config),
-            tenants: tenants.collect::<anyhow::Result<_>>()?,
+            tenants: parts,
             is_rehearsal: meta.base_url.is_loopback() && hubspot.base_url.is_loopback(),
         })
     }
@@ -204,7 +221,16 @@ fn app_of(tenant: &Tenant, meta: &config::MetaSettings) -> App {
     own.filter(|app| meta.app_id.as_ref() != Some(app))
 }
 
-fn tenant_http(tenant: &Tenant, health_grace: SignedDuration, consent: bool) -> TenantHttp {
+fn tenant_http(
+    tenant: &Tenant,
+    actors: &TenantSettings,
+    health_grace: SignedDuration,
+    consent: bool,
+) -> TenantHttp {
+    let described = tenant.stages.iter().filter_map(|stage| {
+        let description = stage.description.clone()?;
+        Some((stage.value.name.clone(), description))
+    });
     let hubspot = tenant.settings.hubspot.as_ref();
     let origins = tenant.settings.click_origins.iter();
     TenantHttp {
@@ -224,6 +250,13 @@ fn tenant_http(tenant: &Tenant, health_grace: SignedDuration, consent: bool) -> 
         click_window: tenant.settings.attribution.click_window,
         health_grace,
         requires_consent: consent,
+        api: Arc::new(TenantApi {
+            name: actors.name.clone(),
+            currency: actors.currency,
+            stages: actors.stages.clone(),
+            descriptions: described.collect(),
+            attribution: actors.attribution,
+        }),
     }
 }
 

@@ -161,11 +161,16 @@ text_id!(
     NodeId,
     "node id"
 );
+text_id!(
+    /// A token of the API; no secret.
+    TokenId,
+    "token id"
+);
 
 macro_rules! minted {
     ($($name:ident),+) => {$(
         impl $name {
-            /// The id of this text, which `domain::naming` made.
+            /// The id of this text, which was made here and is well formed.
             pub(super) fn minted(text: &str) -> Self {
                 Self(Arc::from(text))
             }
@@ -173,7 +178,7 @@ macro_rules! minted {
     )+};
 }
 
-minted!(ChangeId, DecisionId, RunId, VisitId);
+minted!(ChangeId, DecisionId, RunId, TokenId, VisitId);
 
 /// A tenant: a short lower-case name, used as table key, metric label and URL segment.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

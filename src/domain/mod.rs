@@ -2,6 +2,7 @@
 //! own. Everything outside gathers inputs, asks here, and writes down the answer.
 
 pub mod allocation;
+pub mod api_token;
 pub mod attribution;
 pub mod audit;
 pub mod autonomy;

@@ -295,7 +295,7 @@ fn with_cors(mut response: Response, origin: Option<HeaderValue>) -> Response {
 /// Whom the request is from: behind a proxy on this machine, what the proxy says of its own peer
 /// (the last hop); what a visitor writes into the header before that is never believed, also not
 /// when the last hop cannot be read.
-fn visitor(peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+pub(super) fn visitor(peer: IpAddr, headers: &HeaderMap) -> IpAddr {
     let peer = peer.to_canonical();
     if !peer.is_loopback() {
         return peer;

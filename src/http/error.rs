@@ -39,6 +39,13 @@ impl Problem {
         self
     }
 
+    /// The same, told of a part of what was asked.
+    #[must_use]
+    pub(super) fn within(mut self, part: &str) -> Self {
+        self.detail = format!("{part}: {}", self.detail);
+        self
+    }
+
     /// There is nothing at that address, or nothing that the caller may know of.
     #[must_use]
     pub fn not_found() -> Self {
@@ -57,6 +64,28 @@ impl Problem {
     }
 }
 
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        tracing::error!(%error, "a request was not answered: {error}");
+        match error {
+            StoreError::Unavailable { .. } => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "the database does not answer now; come again",
+            )
+            .retry_after(STORE_RETRY_SECONDS),
+            StoreError::Corrupt { .. }
+            | StoreError::WrongCount { .. }
+            | StoreError::Deposed { .. }
+            | StoreError::NewerSchema { .. }
+            | StoreError::CannotOpen { .. }
+            | StoreError::Broken { .. } => Self::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "it cannot be done; the log of roasd says why",
+            ),
+        }
+    }
+}
+
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let body = serde_json::json!({
@@ -68,6 +97,9 @@ impl IntoResponse for Problem {
         let mut response = (self.status, body.to_string()).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, PROBLEM_JSON);
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
         if let Some(seconds) = self.retry_after_seconds {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }

@@ -8,23 +8,24 @@ use crate::domain::time::{self, Timestamp};
 use crate::store::inbox::{Appended, Delivery};
 use crate::telemetry::names;
 
-/// Keeps a delivery for a tenant and wakes its intake; on disk when it returns.
+/// Keeps a delivery for a tenant and wakes its intake; on disk when it returns whether it is new.
 pub(super) async fn keep(
     state: &HttpState,
     tenant: &TenantId,
     delivery: &Delivery,
-) -> Result<(), Problem> {
+) -> Result<Appended, Problem> {
     let now = state.clock.now();
-    match state.store.append_delivery(tenant, delivery, now).await {
-        Ok(Appended::New) => count("kept"),
-        Ok(Appended::Repeat) => count("repeated"),
-        Err(error) => {
-            count("not_stored");
-            return Err(Problem::store(&error));
-        }
-    }
+    let appended = state.store.append_delivery(tenant, delivery, now).await;
+    let appended = appended.map_err(|error| {
+        count("not_stored");
+        Problem::store(&error)
+    })?;
+    count(match appended {
+        Appended::New => "kept",
+        Appended::Repeat => "repeated",
+    });
     state.tree.nudge_intake(tenant);
-    Ok(())
+    Ok(appended)
 }
 
 /// What a caller is told whose deliveries cannot be checked for want of the setting `key`. `what` is

@@ -1,12 +1,15 @@
-//! What the daemon serves: health, webhooks, clicks and their script. It can only append to the store and nudge.
+//! What the daemon serves: health, webhooks, clicks and their script, and the API. It can only append to the store and nudge.
 
 mod agent;
+mod api;
+mod auth;
 mod clicks;
 mod error;
 mod health;
 mod intake;
 mod leads;
 mod pace;
+mod predecessor;
 mod script;
 mod snapshot;
 mod state;
@@ -27,10 +30,11 @@ use tower_http::trace::TraceLayer;
 use tracing::Span;
 
 pub use error::Problem;
-pub use pace::ClickLimits;
+pub use pace::{ApiLimits, ClickLimits};
 pub use script::FormFields;
 pub use state::{
-    GateProbe, GateRoom, HttpParts, HttpSettings, HttpState, PauseFileProbe, TenantHttp, Tree,
+    GateProbe, GateRoom, HttpParts, HttpSettings, HttpState, PauseFileProbe, TenantApi, TenantHttp,
+    Tree,
 };
 
 /// The longest a request may take, its body's arrival included.
@@ -68,6 +72,7 @@ pub fn router(state: HttpState) -> Router {
                 .options(clicks::preflight)
                 .layer(RequestBodyLimitLayer::new(CLICK_BODY_MAX)),
         )
+        .merge(api::router())
         .fallback(|| async { Problem::not_found() })
         .layer(middleware::from_fn_with_state(state.clone(), under_a_hold))
         // 503 and not 408: what is slow here is most likely the disk, and HubSpot comes again.

@@ -1,5 +1,5 @@
-//! How fast clicks are taken: so many of an address, so many of a tenant, in memory that does not
-//! grow with either.
+//! How fast clicks are taken and the API is used: so many of an address, so many of a tenant or a
+//! token, in memory that does not grow with who comes.
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;
@@ -12,7 +12,7 @@ use governor::{Quota, RateLimiter};
 
 use crate::clock::Clock;
 use crate::clock::limiter::LimiterClock;
-use crate::domain::ids::TenantId;
+use crate::domain::ids::{TenantId, TokenId};
 use crate::domain::keyed_hash::KeyedHasher;
 
 /// How fast clicks are taken.
@@ -33,6 +33,27 @@ impl Default for ClickLimits {
     }
 }
 
+/// How fast the API is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ApiLimits {
+    /// Requests with one token in a second; as many may come at once as in two.
+    pub per_token_per_second: u32,
+    /// Requests of one address in a minute; half of them may come at once.
+    pub per_address_per_minute: u32,
+    /// Requests of one address in a minute whose token is missing or wrong.
+    pub refused_per_address_per_minute: u32,
+}
+
+impl Default for ApiLimits {
+    fn default() -> Self {
+        Self {
+            per_token_per_second: 50,
+            per_address_per_minute: 6_000,
+            refused_per_address_per_minute: 30,
+        }
+    }
+}
+
 /// Which of the limits was reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum TooFast {
@@ -42,12 +63,61 @@ pub(super) enum TooFast {
 
 type Limiter<K> = RateLimiter<K, DashMapStateStore<K>, LimiterClock, NoOpMiddleware<Nanos>>;
 
+/// Counts by address, in cells of a part of its keyed hash: 65,536 and never more, whoever calls. Two
+/// addresses in one cell share its pace, and nobody without the key can aim at a cell.
+pub(super) struct Addresses(Limiter<u16>);
+
+impl Addresses {
+    fn new(per_minute: u32, clock: LimiterClock) -> Self {
+        let quota =
+            Quota::per_minute(at_least_one(per_minute)).allow_burst(at_least_one(per_minute / 2));
+        Self(RateLimiter::new(quota, DashMapStateStore::default(), clock))
+    }
+
+    /// Counts one more of the address; `false` when that is too many.
+    pub(super) fn takes(&self, ip: IpAddr, hasher: &KeyedHasher) -> bool {
+        let cell = hasher.hash("pace", &network(ip).to_string()).0;
+        let cell = cell
+            .get(..4)
+            .and_then(|hex| u16::from_str_radix(hex, 16).ok());
+        self.0.check_key(&cell.unwrap_or_default()).is_ok()
+    }
+}
+
+fn at_least_one(n: u32) -> NonZeroU32 {
+    NonZeroU32::new(n).unwrap_or(NonZeroU32::MIN)
+}
+
+fn per_second<K: std::hash::Hash + Eq + Clone>(n: u32, clock: LimiterClock) -> Limiter<K> {
+    let quota = Quota::per_second(at_least_one(n)).allow_burst(at_least_one(n.saturating_mul(2)));
+    RateLimiter::new(quota, DashMapStateStore::default(), clock)
+}
+
+/// Counts requests to the API.
+pub(super) struct ApiPace {
+    pub(super) limits: ApiLimits,
+    pub(super) addresses: Addresses,
+    pub(super) refused: Addresses,
+    /// Only tokens that are kept are asked about.
+    pub(super) tokens: Limiter<TokenId>,
+}
+
+impl ApiPace {
+    pub(super) fn new(limits: ApiLimits, clock: Arc<dyn Clock>) -> Self {
+        let clock = LimiterClock::new(clock);
+        Self {
+            limits,
+            addresses: Addresses::new(limits.per_address_per_minute, clock.clone()),
+            refused: Addresses::new(limits.refused_per_address_per_minute, clock.clone()),
+            tokens: per_second(limits.per_token_per_second, clock),
+        }
+    }
+}
+
 /// Counts reports.
 pub(super) struct Pace {
     pub(super) limits: ClickLimits,
-    /// By a part of the keyed hash of the address: 65,536 cells and never more, whoever calls. Two
-    /// visitors in one cell share its pace, and nobody without the key can aim at a cell.
-    addresses: Limiter<u16>,
+    addresses: Addresses,
     /// Only tenants that are configured are asked about.
     tenants: Limiter<TenantId>,
     /// When a tenant's log may say again that a foreign page reported.
@@ -57,16 +127,11 @@ pub(super) struct Pace {
 impl Pace {
     pub(super) fn new(limits: ClickLimits, clock: Arc<dyn Clock>) -> Self {
         let clock = LimiterClock::new(clock);
-        let count = |n: u32| NonZeroU32::new(n).unwrap_or(NonZeroU32::MIN);
-        let address = Quota::per_minute(count(limits.per_address_per_minute))
-            .allow_burst(count(limits.per_address_per_minute / 2));
-        let tenant = Quota::per_second(count(limits.per_tenant_per_second))
-            .allow_burst(count(limits.per_tenant_per_second.saturating_mul(2)));
-        let complaint = Quota::per_hour(count(6)).allow_burst(NonZeroU32::MIN);
+        let complaint = Quota::per_hour(at_least_one(6)).allow_burst(NonZeroU32::MIN);
         Self {
             limits,
-            addresses: RateLimiter::new(address, DashMapStateStore::default(), clock.clone()),
-            tenants: RateLimiter::new(tenant, DashMapStateStore::default(), clock.clone()),
+            addresses: Addresses::new(limits.per_address_per_minute, clock.clone()),
+            tenants: per_second(limits.per_tenant_per_second, clock.clone()),
             complaints: RateLimiter::new(complaint, DashMapStateStore::default(), clock),
         }
     }
@@ -77,14 +142,10 @@ impl Pace {
         ip: IpAddr,
         hasher: &KeyedHasher,
     ) -> Result<(), TooFast> {
-        let cell = hasher.hash("pace", &network(ip).to_string()).0;
-        let cell = cell
-            .get(..4)
-            .and_then(|hex| u16::from_str_radix(hex, 16).ok());
         // The address first: one that floods uses up its own share and not the tenant's.
-        self.addresses
-            .check_key(&cell.unwrap_or_default())
-            .map_err(|_| TooFast::Address)?;
+        if !self.addresses.takes(ip, hasher) {
+            return Err(TooFast::Address);
+        }
         self.tenants.check_key(tenant).map_err(|_| TooFast::Tenant)
     }
 
@@ -143,7 +204,7 @@ mod tests {
             .filter(|ip| pace.check(&tenant("gym"), *ip, &hasher).is_ok())
             .count();
         assert_eq!(passed, 1_000);
-        assert!(pace.addresses.len() <= 65_536);
+        assert!(pace.addresses.0.len() <= 65_536);
         assert_eq!(
             pace.check(&tenant("spa"), ip("203.0.113.7"), &hasher),
             Ok(())

@@ -7,13 +7,17 @@ use std::sync::atomic::AtomicBool;
 use arc_swap::ArcSwap;
 use secrecy::SecretString;
 
-use super::pace::Pace;
+use super::auth::Tokens;
+use super::pace::{ApiPace, Pace};
 use super::snapshot::Memory;
-use super::{ClickLimits, FormFields};
+use super::{ApiLimits, ClickLimits, FormFields};
 use crate::actors::handle::{Handle, StageHealth, TenantHealth};
 use crate::clock::Clock;
-use crate::domain::ids::{AdAccountId, PageId, PortalId, TenantId};
+use crate::domain::attribution::AttributionRules;
+use crate::domain::ids::{AdAccountId, PageId, PortalId, StageName, TenantId};
 use crate::domain::keyed_hash::KeyedHasher;
+use crate::domain::money::Currency;
+use crate::domain::stages::StageTable;
 use crate::domain::time::{SignedDuration, Timestamp};
 use crate::store::Store;
 use crate::telemetry::Metrics;
@@ -73,6 +77,8 @@ pub struct HttpSettings {
     pub verify_token: Option<SecretString>,
     /// How fast clicks are taken.
     pub clicks: ClickLimits,
+    /// How fast the API is used.
+    pub api: ApiLimits,
 }
 
 /// What HTTP needs to know of a tenant.
@@ -98,6 +104,23 @@ pub struct TenantHttp {
     pub health_grace: SignedDuration,
     /// Whether devices are hashed only with consent; else silence counts as one, a no never does.
     pub requires_consent: bool,
+    /// What the API tells of it and reckons with.
+    pub api: Arc<TenantApi>,
+}
+
+/// What the API tells of a tenant and reckons with.
+#[derive(Debug, Clone)]
+pub struct TenantApi {
+    /// What people call it.
+    pub name: String,
+    /// The ad account's currency.
+    pub currency: Currency,
+    /// Its stages and what they are worth.
+    pub stages: StageTable,
+    /// What the stages mean, for people.
+    pub descriptions: BTreeMap<StageName, String>,
+    /// The windows of attribution.
+    pub attribution: AttributionRules,
 }
 
 /// How much room the gate to Meta has, as health shows it.
@@ -155,6 +178,8 @@ pub struct Inner {
     pub(super) memory: tokio::sync::Mutex<Memory>,
     pub(super) was_ready: AtomicBool,
     pub(super) click_pace: ArcSwap<Pace>,
+    pub(super) api_pace: ArcSwap<ApiPace>,
+    pub(super) tokens: Tokens,
 }
 
 impl HttpState {
@@ -167,6 +192,11 @@ impl HttpState {
                 parts.settings.load().clicks,
                 parts.clock.clone(),
             )),
+            api_pace: ArcSwap::from_pointee(ApiPace::new(
+                parts.settings.load().api,
+                parts.clock.clone(),
+            )),
+            tokens: Tokens::default(),
             store: parts.store,
             clock: parts.clock,
             tree: parts.tree,

@@ -207,12 +207,8 @@ impl<'a> Request<'a> {
 
     /// Keeps a delivery for a tenant and wakes its intake; on disk when it returns.
     async fn keep(&self, tenant: &TenantId, body: &[u8]) -> Result<(), Problem> {
-        let delivery = Delivery {
-            source: SOURCE.to_owned(),
-            dedup_key: dedup_key(body),
-            body: body.to_vec(),
-        };
-        intake::keep(self.state, tenant, &delivery).await
+        intake::keep(self.state, tenant, &delivery(body)).await?;
+        Ok(())
     }
 
     fn acknowledge(&self) -> StatusCode {
@@ -267,6 +263,15 @@ fn portal_of(event: &RawValue) -> Option<PortalId> {
 fn joined(events: &[&RawValue]) -> Vec<u8> {
     let events: Vec<&str> = events.iter().map(|event| event.get()).collect();
     format!("[{}]", events.join(",")).into_bytes()
+}
+
+/// A delivery of HubSpot's, as it is kept.
+pub(super) fn delivery(body: &[u8]) -> Delivery {
+    Delivery {
+        source: SOURCE.to_owned(),
+        dedup_key: dedup_key(body),
+        body: body.to_vec(),
+    }
 }
 
 /// The same for every try of one delivery: made of its events' own keys, since the number of the

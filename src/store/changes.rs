@@ -2,9 +2,12 @@
 
 use async_trait::async_trait;
 
-use super::StoreError;
-use crate::domain::change::{ChangeState, PastAction, PendingChange, ProposedChange, Target};
+use super::{Store, StoreError};
+use crate::domain::change::{
+    CannotUndo, ChangeState, PastAction, PendingChange, ProposedChange, Target, undo_of,
+};
 use crate::domain::ids::{ChangeId, TenantId};
+use crate::domain::naming::Naming;
 use crate::domain::time::Timestamp;
 
 /// What became of a proposal.
@@ -170,7 +173,17 @@ pub trait ChangeStore {
     async fn change(&self, id: &str) -> Result<Option<PendingChange>, StoreError>;
 
     /// Changes that fit, newest first.
-    async fn changes(&self, filter: &ChangeFilter) -> Result<Vec<PendingChange>, StoreError>;
+    async fn changes(&self, filter: &ChangeFilter) -> Result<Vec<PendingChange>, StoreError> {
+        self.changes_before(filter, None).await
+    }
+
+    /// Changes that fit, newest first, from behind the one that was proposed then and has that id; a
+    /// change that comes meanwhile shifts none of them.
+    async fn changes_before(
+        &self,
+        filter: &ChangeFilter,
+        before: Option<&(Timestamp, ChangeId)>,
+    ) -> Result<Vec<PendingChange>, StoreError>;
 
     /// When the tenant's queue wants to be looked at next: a pending change at its time or when it
     /// lapses, a waiting one when it lapses, a claimed one when its lease runs out, an executing one
@@ -184,4 +197,38 @@ pub trait ChangeStore {
         tenant: &TenantId,
         since: Timestamp,
     ) -> Result<Vec<PastAction>, StoreError>;
+}
+
+/// Queues the change that restores the value before `change`, as `actor` asks for, and nudges the
+/// tenant. Returns it with what became of it, or why there is nothing to undo. `seed` tells processes
+/// apart that undo at one instant.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn propose_undo(
+    store: &dyn Store,
+    change: &PendingChange,
+    actor: &str,
+    seed: u64,
+    now: Timestamp,
+) -> Result<Result<(ProposedChange, Proposal), CannotUndo>, StoreError> {
+    let id = change.proposed.id.as_str();
+    // Made from the change, so that undoing two at one instant names two.
+    let counter = id
+        .bytes()
+        .fold(0_u64, |sum, b| sum.wrapping_mul(31).wrapping_add(b.into()));
+    let naming = Naming {
+        seed,
+        tenant: &change.proposed.tenant,
+        at: now,
+        counter,
+    };
+    let mut proposed = match undo_of(change, naming.change(), now) {
+        Ok(proposed) => proposed,
+        Err(why) => return Ok(Err(why)),
+    };
+    proposed.reason = format!("{}, asked for by {actor}", proposed.reason);
+    let outcome = store.propose(&proposed, now).await?;
+    store.nudge(&proposed.tenant);
+    Ok(Ok((proposed, outcome)))
 }

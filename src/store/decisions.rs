@@ -76,6 +76,16 @@ pub trait DecisionStore {
     /// The decisions of the newest run, by object.
     async fn latest_decisions(&self, tenant: &TenantId) -> Result<Vec<DecisionRecord>, StoreError>;
 
+    /// Decisions with their sequence, newest first, `limit` at most: on the object of that id, or on
+    /// any; from behind the one of sequence `before`. Sequences only grow.
+    async fn decisions_before(
+        &self,
+        tenant: &TenantId,
+        object: Option<&str>,
+        before: Option<i64>,
+        limit: u32,
+    ) -> Result<Vec<(i64, DecisionRecord)>, StoreError>;
+
     /// When the newest run was made.
     async fn latest_run_at(&self, tenant: &TenantId) -> Result<Option<Timestamp>, StoreError>;
 

@@ -132,6 +132,13 @@ pub trait InboxStore {
         limit: u32,
     ) -> Result<Vec<Quarantined>, StoreError>;
 
+    /// The delivery of that number, if it is in the tenant's quarantine.
+    async fn quarantined_delivery(
+        &self,
+        tenant: &TenantId,
+        id: i64,
+    ) -> Result<Option<Quarantined>, StoreError>;
+
     /// Lets a quarantined delivery wait for work again, its attempts back at zero; `false` when
     /// there is none of that id.
     async fn retry_quarantined(&self, id: i64, now: Timestamp) -> Result<bool, StoreError>;

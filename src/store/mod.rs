@@ -30,6 +30,7 @@ mod sql;
 pub mod sqlite;
 pub mod status;
 pub mod tenants;
+pub mod tokens;
 pub mod visits;
 pub mod winners;
 
@@ -58,6 +59,7 @@ pub trait Store:
     + revenue::RevenueStore
     + status::StatusStore
     + tenants::TenantStore
+    + tokens::TokenStore
     + visits::VisitStore
     + winners::WinnerStore
     + Send
@@ -84,6 +86,7 @@ impl<T> Store for T where
         + revenue::RevenueStore
         + status::StatusStore
         + tenants::TenantStore
+        + tokens::TokenStore
         + visits::VisitStore
         + winners::WinnerStore
         + Send

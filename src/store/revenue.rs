@@ -92,6 +92,16 @@ pub trait RevenueStore {
         from: Timestamp,
     ) -> Result<Vec<(Option<AdId>, RevenueTotals)>, StoreError>;
 
+    /// Totals per ad credited and quarter of an hour (which begins then) of entries that occurred from
+    /// `from` on and before `to`: every day of every time zone is made of such quarters. By ad, time
+    /// and currency.
+    async fn revenue_by_ad_between(
+        &self,
+        tenant: &TenantId,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<Vec<(Option<AdId>, Timestamp, RevenueTotals)>, StoreError>;
+
     /// Deals made from `from` on that are not deleted, by quarter of an hour, layer and gap, with what
     /// their entries in `currency` come to. It reads no more than the deals of that time.
     async fn coverage(

@@ -13,12 +13,17 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use reqwest::{Method, RequestBuilder};
 use roasd::actors::handle::{Stage, StageHealth, TenantHealth};
 use roasd::clock::{Clock, SteppedClock};
-use roasd::domain::ids::{AdAccountId, PageId, PortalId, TenantId, VisitId};
+use roasd::domain::attribution::AttributionRules;
+use roasd::domain::deal::StageValue;
+use roasd::domain::ids::{AdAccountId, PageId, PortalId, StageName, TenantId, VisitId};
 use roasd::domain::keyed_hash::KeyedHasher;
+use roasd::domain::money::{Currency, Money};
+use roasd::domain::stages::StageTable;
 use roasd::domain::time::{self, Timestamp};
 use roasd::domain::visit::Visit;
 use roasd::http::{
-    self, ClickLimits, FormFields, GateRoom, HttpParts, HttpSettings, HttpState, TenantHttp, Tree,
+    self, ApiLimits, ClickLimits, FormFields, GateRoom, HttpParts, HttpSettings, HttpState,
+    TenantApi, TenantHttp, Tree,
 };
 use roasd::store::Store;
 use roasd::store::inbox::{ClaimedDelivery, Delivery};
@@ -40,9 +45,9 @@ const STAMP: i64 = 1_790_000_000_123;
 const BODY: &str = r#"[{"eventId":3816279340,"subscriptionId":25,"portalId":33,"appId":1160452,"occurredAt":1790000000000,"subscriptionType":"deal.propertyChange","attemptNumber":0,"objectId":1246965,"propertyName":"dealstage","propertyValue":"closedwon","changeSource":"CRM_UI"}]"#;
 
 #[derive(Default)]
-struct FakeTree {
-    nudges: Mutex<Vec<String>>,
-    health: Mutex<BTreeMap<TenantId, TenantHealth>>,
+pub(crate) struct FakeTree {
+    pub(crate) nudges: Mutex<Vec<String>>,
+    pub(crate) health: Mutex<BTreeMap<TenantId, TenantHealth>>,
     housekeeper: Mutex<StageHealth>,
     has_ended: AtomicBool,
 }
@@ -70,7 +75,7 @@ impl Tree for FakeTree {
 }
 
 /// What differs between the tests' daemons.
-struct Setup {
+pub(crate) struct Setup {
     public_url: Option<&'static str>,
     shared_secret: Option<&'static str>,
     only_gym: bool,
@@ -133,7 +138,7 @@ fn tenant(id: &str) -> TenantId {
     TenantId::new(id).unwrap()
 }
 
-fn entry(portal: u64, own_secret: Option<&str>, setup: &Setup) -> TenantHttp {
+pub(crate) fn entry(portal: u64, own_secret: Option<&str>, setup: &Setup) -> TenantHttp {
     TenantHttp {
         portal: Some(PortalId(portal)),
         client_secret: own_secret.map(SecretString::from),
@@ -145,10 +150,36 @@ fn entry(portal: u64, own_secret: Option<&str>, setup: &Setup) -> TenantHttp {
         ad_account: AdAccountId::new(format!("act_{portal}")).unwrap(),
         health_grace: time::minutes(15),
         requires_consent: setup.requires_consent,
+        api: Arc::new(tenant_api()),
     }
 }
 
-fn running() -> TenantHealth {
+/// A funnel of three stages, in dollars.
+fn tenant_api() -> TenantApi {
+    let stage = |name: &str, minor, confidence| StageValue {
+        name: StageName::new(name).unwrap(),
+        value: Money::from_minor(minor, Currency::USD),
+        confidence,
+        vendor_ids: Vec::new(),
+        is_won: name == "closed_won",
+        is_lost: name == "closed_lost",
+    };
+    let stages = vec![
+        stage("lead", 0, 0.1),
+        stage("appointment_scheduled", 225_000, 0.6),
+        stage("closed_won", 1_500_000, 1.0),
+        stage("closed_lost", 0, 1.0),
+    ];
+    TenantApi {
+        name: "Gym \u{1f3cb}".to_owned(),
+        currency: Currency::USD,
+        stages: StageTable::new(stages, Currency::USD).unwrap(),
+        descriptions: BTreeMap::from([(StageName::new("lead").unwrap(), "Asked".to_owned())]),
+        attribution: AttributionRules::default(),
+    }
+}
+
+pub(crate) fn running() -> TenantHealth {
     TenantHealth {
         is_running: true,
         ..TenantHealth::default()
@@ -191,6 +222,7 @@ impl World {
             app_secret: setup.shared_secret.map(|_| APP_SECRET.into()),
             verify_token: setup.shared_secret.map(|_| "the word".into()),
             clicks: ClickLimits::default(),
+            api: ApiLimits::default(),
         }));
         let state = HttpState::new(HttpParts {
             store: store.clone(),

@@ -4,6 +4,7 @@
 #![cfg(test)]
 
 mod advise;
+mod api;
 mod attribution_evaluation;
 mod attribution_plans;
 mod attribution_truth;

@@ -17,6 +17,7 @@ mod rest;
 mod retention;
 mod revenue;
 mod server;
+mod tokens;
 mod visits;
 
 use std::sync::Arc;
@@ -223,6 +224,7 @@ suite! {
         changes_lapse,
         a_prefix_finds_the_only_one,
         changes_are_listed_newest_first,
+        a_list_goes_on_behind_a_change,
         next_due_is_the_earliest,
         next_due_includes_what_lapses_and_what_is_unsettled,
         past_actions_are_what_was_sent,
@@ -237,6 +239,7 @@ suite! {
         each_claim_counts_and_a_lapsed_one_is_lost,
         settling_asks_for_deals_and_quarantines_parts,
         poison_keeps_its_bytes,
+        a_quarantined_delivery_is_read_by_its_tenant_alone,
         a_retried_delivery_starts_over,
         a_dropped_delivery_stays_known,
         depth_counts_what_waits,
@@ -281,6 +284,7 @@ suite! {
         conversions_are_updated_in_place,
         totals_are_by_ad,
         layers_and_gaps_are_counted,
+        totals_are_by_ad_and_quarter,
         faults_are_listed,
         nothing_is_half_settled,
         stage_values_are_mirrored,
@@ -304,6 +308,7 @@ suite! {
         first_budgets_stay;
     rest:
         decisions_read_back,
+        decisions_are_listed_newest_first,
         the_newest_run_is_the_newest,
         an_ad_is_put_aside_until_returned,
         the_first_model_is_champion,
@@ -338,6 +343,11 @@ suite! {
         a_deposed_holder_cannot_write_by_any_method,
         nothing_is_written_after_a_takeover,
         a_nudge_is_heard_by_all_who_listen;
+    tokens:
+        a_token_reads_back_as_kept,
+        tokens_are_listed_oldest_first_and_by_tenant,
+        a_token_is_revoked_once,
+        the_last_use_never_moves_back;
     retention:
         what_is_older_is_forgotten_and_no_more,
         the_oldest_go_first_and_no_more_than_asked,

@@ -465,27 +465,38 @@ impl ChangeStore for PostgresStore {
         only(&rows, id)
     }
 
-    async fn changes(&self, filter: &ChangeFilter) -> Result<Vec<PendingChange>, StoreError> {
+    async fn changes_before(
+        &self,
+        filter: &ChangeFilter,
+        before: Option<&(Timestamp, ChangeId)>,
+    ) -> Result<Vec<PendingChange>, StoreError> {
+        let (at, id) = before.map_or((i64::MAX, ""), |(at, id)| (micros(*at), id.as_str()));
         let query = match &filter.tenant {
             Some(tenant) => sqlx::query(concat!(
                 "select ",
                 columns!(),
                 " from pending_ad_changes
                  where tenant = $3 and (cardinality($1::text[]) = 0 or status = any ($1))
+                   and (proposed_at, id) < ($4, $5)
                  order by proposed_at desc, id desc limit $2"
             ))
             .bind(column(&filter.states, |state| state.as_str()))
             .bind(i64::from(filter.limit))
-            .bind(tenant.as_str()),
+            .bind(tenant.as_str())
+            .bind(at)
+            .bind(id),
             None => sqlx::query(concat!(
                 "select ",
                 columns!(),
                 " from pending_ad_changes
-                 where cardinality($1::text[]) = 0 or status = any ($1)
+                 where (cardinality($1::text[]) = 0 or status = any ($1))
+                   and (proposed_at, id) < ($3, $4)
                  order by proposed_at desc, id desc limit $2"
             ))
             .bind(column(&filter.states, |state| state.as_str()))
-            .bind(i64::from(filter.limit)),
+            .bind(i64::from(filter.limit))
+            .bind(at)
+            .bind(id),
         };
         let rows = self.rows("listing changes", query).await?;
         rows.iter().map(read).collect()

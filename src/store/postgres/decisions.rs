@@ -8,7 +8,7 @@ use crate::domain::structure::EntityRef;
 use crate::domain::time::{Timestamp, from_micros};
 use crate::store::StoreError;
 use crate::store::decisions::{DecisionRecord, DecisionStore, RunRecord};
-use crate::store::sql::decisions::{only, put_aside, read, read_run};
+use crate::store::sql::decisions::{in_sequence, only, put_aside, read, read_run};
 use crate::store::sql::json;
 use crate::store::sql::values::{clean, corrupt, micros};
 
@@ -128,6 +128,36 @@ impl DecisionStore for PostgresStore {
         let mut decisions = rows.iter().map(read).collect::<Result<Vec<_>, _>>()?;
         decisions.sort_by(|a, b| a.entity.cmp(&b.entity));
         Ok(decisions)
+    }
+
+    async fn decisions_before(
+        &self,
+        tenant: &TenantId,
+        object: Option<&str>,
+        before: Option<i64>,
+        limit: u32,
+    ) -> Result<Vec<(i64, DecisionRecord)>, StoreError> {
+        // Two statements: each has an index of its own.
+        let query = match object {
+            Some(_) => sqlx::query(concat!(
+                "select sequence, ",
+                columns!(),
+                " from decisions where tenant = $1 and sequence < $2 and entity_id = $4
+                 order by sequence desc limit $3"
+            )),
+            None => sqlx::query(concat!(
+                "select sequence, ",
+                columns!(),
+                " from decisions where tenant = $1 and sequence < $2 and $4::text is null
+                 order by sequence desc limit $3"
+            )),
+        };
+        let query = query
+            .bind(tenant.as_str())
+            .bind(before.unwrap_or(i64::MAX))
+            .bind(i64::from(limit))
+            .bind(object);
+        in_sequence(&self.rows("listing decisions", query).await?)
     }
 
     async fn latest_run_at(&self, tenant: &TenantId) -> Result<Option<Timestamp>, StoreError> {

@@ -406,6 +406,21 @@ impl InboxStore for PostgresStore {
         rows.iter().map(quarantined).collect()
     }
 
+    async fn quarantined_delivery(
+        &self,
+        tenant: &TenantId,
+        id: i64,
+    ) -> Result<Option<Quarantined>, StoreError> {
+        let query = sqlx::query(
+            "select id, tenant, source, body, reason, received_at from inbox
+             where tenant = $1 and id = $2 and reason is not null and status = 'quarantined'",
+        )
+        .bind(tenant.as_str())
+        .bind(id);
+        let row = self.row("reading the quarantine", query).await?;
+        row.as_ref().map(quarantined).transpose()
+    }
+
     async fn retry_quarantined(&self, id: i64, now: Timestamp) -> Result<bool, StoreError> {
         let _ = now; // it waits from when it came, not from when somebody looked
         let mut tx = self.write("retrying a quarantined delivery").await?;

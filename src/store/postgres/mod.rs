@@ -30,6 +30,7 @@ mod schema;
 mod session;
 mod status;
 mod tenants;
+mod tokens;
 mod visits;
 mod winners;
 

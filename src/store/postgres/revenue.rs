@@ -15,7 +15,7 @@ use crate::domain::time::Timestamp;
 use crate::store::StoreError;
 use crate::store::revenue::{RevenueStore, RevenueTotals, SettledDeal};
 use crate::store::sql::revenue::{
-    COVERAGE, CohortRow, check_entries, cohorts, read_attempts, read_entry, totals,
+    BY_QUARTER, COVERAGE, CohortRow, by_quarter, check_entries, cohorts, read_attempts, read_entry, totals,
 };
 use crate::store::sql::values::{CreditColumns, clean, clean_opt, id, micros, micros_opt};
 use crate::store::sql::{json, last_of_each, not_one};
@@ -289,6 +289,19 @@ impl RevenueStore for PostgresStore {
         .bind(tenant.as_str())
         .bind(micros(from));
         totals(self.list("reading revenue by ad", select).await?)
+    }
+
+    async fn revenue_by_ad_between(
+        &self,
+        tenant: &TenantId,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<Vec<(Option<AdId>, Timestamp, RevenueTotals)>, StoreError> {
+        let select = sqlx::query_as(BY_QUARTER)
+            .bind(tenant.as_str())
+            .bind(micros(from))
+            .bind(micros(to));
+        by_quarter(self.list("reading revenue by ad and time", select).await?)
     }
 
     async fn coverage(

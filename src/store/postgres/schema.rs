@@ -46,6 +46,11 @@ const SCRIPTS: &[Script] = &[
         include_str!("../../../migrations/postgres/0007_coverage.sql"),
     ),
     (
+        8,
+        "decisions_by_time",
+        include_str!("../../../migrations/postgres/0008_decisions_by_time.sql"),
+    ),
+    (
         11,
         "breakers",
         include_str!("../../../migrations/postgres/0011_breakers.sql"),

@@ -58,6 +58,14 @@ pub(in crate::store) fn only<R: Cells>(
     Ok(Some((Columns::of(TABLE, row).id("tenant")?, read(row)?)))
 }
 
+/// Reads decisions with their sequence.
+pub(in crate::store) fn in_sequence<R: Cells>(
+    rows: &[R],
+) -> Result<Vec<(i64, DecisionRecord)>, StoreError> {
+    let numbered = |row: &R| Ok((Columns::of(TABLE, row).get("sequence")?, read(row)?));
+    rows.iter().map(numbered).collect()
+}
+
 /// Ads put aside from rows of kind, id, action and time, by object.
 pub(in crate::store) fn put_aside(
     rows: Vec<(String, String, String, i64)>,

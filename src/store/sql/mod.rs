@@ -21,6 +21,7 @@ pub(in crate::store) mod revenue;
 pub(in crate::store) mod schema;
 pub(in crate::store) mod status;
 pub(in crate::store) mod tenants;
+pub(in crate::store) mod tokens;
 pub(in crate::store) mod values;
 pub(in crate::store) mod visits;
 pub(in crate::store) mod winners;

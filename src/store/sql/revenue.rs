@@ -106,6 +106,35 @@ pub(in crate::store) fn totals(
     Ok(totals)
 }
 
+/// Totals by ad and quarter of an hour; all instants are after 1970, so that the division rounds down.
+pub(in crate::store) const BY_QUARTER: &str = "select ad_id, occurred_at / 900000000 as quarter,
+         cast(sum(amount_minor) as bigint),
+         cast(sum(case when is_cash = 1 then amount_minor else 0 end) as bigint), currency
+     from revenue_ledger
+     where tenant = $1 and occurred_at >= $2 and occurred_at < $3
+     group by ad_id, quarter, currency";
+
+/// Totals from rows of [`BY_QUARTER`].
+pub(in crate::store) fn by_quarter(
+    rows: Vec<(Option<String>, i64, i64, i64, String)>,
+) -> Result<Vec<(Option<AdId>, Timestamp, RevenueTotals)>, StoreError> {
+    let mut totals = rows
+        .into_iter()
+        .map(|(ad, quarter, pipeline, cash, currency)| {
+            let totals = RevenueTotals {
+                pipeline: money(TABLE, pipeline, &currency)?,
+                cash: money(TABLE, cash, &currency)?,
+            };
+            let begins = from_micros(quarter.saturating_mul(900_000_000));
+            Ok((id_opt(TABLE, ad.as_deref())?, begins, totals))
+        })
+        .collect::<Result<Vec<_>, StoreError>>()?;
+    totals.sort_by(|a: &(Option<AdId>, Timestamp, RevenueTotals), b| {
+        (&a.0, a.1, a.2.pipeline.currency()).cmp(&(&b.0, b.1, b.2.pipeline.currency()))
+    });
+    Ok(totals)
+}
+
 /// A row of [`COVERAGE`]: slot, layer, gap, deals and minor units.
 pub(in crate::store) type CohortRow = (i64, Option<String>, Option<String>, i64, i64);
 

@@ -386,7 +386,11 @@ impl ChangeStore for SqliteStore {
         only(&rows, id)
     }
 
-    async fn changes(&self, filter: &ChangeFilter) -> Result<Vec<PendingChange>, StoreError> {
+    async fn changes_before(
+        &self,
+        filter: &ChangeFilter,
+        before: Option<&(Timestamp, ChangeId)>,
+    ) -> Result<Vec<PendingChange>, StoreError> {
         let mut query = QueryBuilder::new("select * from pending_ad_changes where 1 = 1");
         if let Some(tenant) = &filter.tenant {
             query.push(" and tenant = ").push_bind(tenant.as_str());
@@ -398,6 +402,12 @@ impl ChangeStore for SqliteStore {
                 list.push_bind(state.as_str());
             }
             query.push(")");
+        }
+        if let Some((at, id)) = before {
+            query
+                .push(" and (proposed_at, id) < (")
+                .push_bind(micros(*at));
+            query.push(", ").push_bind(id.as_str()).push(")");
         }
         query
             .push(" order by proposed_at desc, id desc limit ")

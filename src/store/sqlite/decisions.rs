@@ -9,7 +9,7 @@ use crate::domain::structure::EntityRef;
 use crate::domain::time::{Timestamp, from_micros};
 use crate::store::StoreError;
 use crate::store::decisions::{DecisionRecord, DecisionStore, RunRecord};
-use crate::store::sql::decisions::{only, put_aside, read, read_run};
+use crate::store::sql::decisions::{in_sequence, only, put_aside, read, read_run};
 use crate::store::sql::json;
 use crate::store::sql::values::{clean, micros};
 
@@ -106,6 +106,35 @@ impl DecisionStore for SqliteStore {
         let mut decisions = rows.iter().map(read).collect::<Result<Vec<_>, _>>()?;
         decisions.sort_by(|a, b| a.entity.cmp(&b.entity));
         Ok(decisions)
+    }
+
+    async fn decisions_before(
+        &self,
+        tenant: &TenantId,
+        object: Option<&str>,
+        before: Option<i64>,
+        limit: u32,
+    ) -> Result<Vec<(i64, DecisionRecord)>, StoreError> {
+        // Two statements: each has an index of its own.
+        let query = match object {
+            Some(_) => sqlx::query(
+                "select * from decisions where tenant = $1 and sequence < $2 and entity_id = $4
+                 order by sequence desc limit $3",
+            ),
+            None => sqlx::query(
+                "select * from decisions where tenant = $1 and sequence < $2 and $4 is null
+                 order by sequence desc limit $3",
+            ),
+        };
+        let rows = query
+            .bind(tenant.as_str())
+            .bind(before.unwrap_or(i64::MAX))
+            .bind(i64::from(limit))
+            .bind(object)
+            .fetch_all(&self.readers)
+            .await
+            .map_err(fault("listing decisions"))?;
+        in_sequence(&rows)
     }
 
     async fn latest_run_at(&self, tenant: &TenantId) -> Result<Option<Timestamp>, StoreError> {

@@ -245,6 +245,23 @@ impl InboxStore for SqliteStore {
         rows.iter().map(quarantined).collect()
     }
 
+    async fn quarantined_delivery(
+        &self,
+        tenant: &TenantId,
+        id: i64,
+    ) -> Result<Option<Quarantined>, StoreError> {
+        let row = sqlx::query(
+            "select id, tenant, source, body, reason, received_at from inbox
+             where tenant = $1 and id = $2 and status = 'quarantined'",
+        )
+        .bind(tenant.as_str())
+        .bind(id)
+        .fetch_optional(&self.readers)
+        .await
+        .map_err(fault("reading the quarantine"))?;
+        row.as_ref().map(quarantined).transpose()
+    }
+
     async fn retry_quarantined(&self, id: i64, now: Timestamp) -> Result<bool, StoreError> {
         let _ = now; // it waits from when it came, not from when somebody looked
         let doing = "retrying a quarantined delivery";

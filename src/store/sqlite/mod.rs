@@ -27,6 +27,7 @@ mod revenue;
 mod schema;
 mod status;
 mod tenants;
+mod tokens;
 mod visits;
 mod winners;
 

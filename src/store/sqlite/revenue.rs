@@ -16,7 +16,7 @@ use crate::domain::time::Timestamp;
 use crate::store::StoreError;
 use crate::store::revenue::{RevenueStore, RevenueTotals, SettledDeal};
 use crate::store::sql::revenue::{
-    COVERAGE, CohortRow, check_entries, cohorts, read_attempts, read_entry, totals,
+    BY_QUARTER, COVERAGE, CohortRow, by_quarter, check_entries, cohorts, read_attempts, read_entry, totals,
 };
 use crate::store::sql::values::{CreditColumns, clean, clean_opt, id, micros, micros_opt};
 use crate::store::sql::{json, not_one};
@@ -255,6 +255,22 @@ impl RevenueStore for SqliteStore {
         .await
         .map_err(fault("reading revenue by ad"))?;
         totals(rows)
+    }
+
+    async fn revenue_by_ad_between(
+        &self,
+        tenant: &TenantId,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<Vec<(Option<AdId>, Timestamp, RevenueTotals)>, StoreError> {
+        let rows = sqlx::query_as(BY_QUARTER)
+            .bind(tenant.as_str())
+            .bind(micros(from))
+            .bind(micros(to))
+            .fetch_all(&self.readers)
+            .await
+            .map_err(fault("reading revenue by ad and time"))?;
+        by_quarter(rows)
     }
 
     async fn coverage(

@@ -654,3 +654,31 @@ pub(super) async fn two_currencies_are_refused(db: Db) {
     assert!(db.change("x").await.unwrap().is_none());
     assert!(db.audit_lines(&acme(), 0, 9).await.unwrap().is_empty());
 }
+
+pub(super) async fn a_list_goes_on_behind_a_change(db: Db) {
+    for (id, s) in [("a", 1), ("b", 2), ("c", 2), ("d", 3)] {
+        let change = ProposedChange {
+            proposed_at: at(s),
+            ..proposal(&acme(), id, id, 12_000)
+        };
+        db.propose(&change, at(s)).await.unwrap();
+    }
+    db.propose(&proposal(&globex(), "g", "s1", 11_000), at(0))
+        .await
+        .unwrap();
+    let page = async |tenant: Option<TenantId>, before: Option<(Timestamp, ChangeId)>| {
+        let filter = ChangeFilter {
+            tenant,
+            states: Vec::new(),
+            limit: 2,
+        };
+        let found = db.changes_before(&filter, before.as_ref()).await.unwrap();
+        let ids = found.iter().map(|c| c.proposed.id.to_string());
+        ids.collect::<Vec<_>>()
+    };
+    let behind = |id: &str, s: i64| Some((at(s), change_id(id)));
+    assert_eq!(page(Some(acme()), None).await, ["d", "c"]);
+    assert_eq!(page(Some(acme()), behind("c", 2)).await, ["b", "a"]);
+    assert!(page(Some(acme()), behind("a", 1)).await.is_empty());
+    assert_eq!(page(None, behind("b", 2)).await, ["a", "g"]);
+}

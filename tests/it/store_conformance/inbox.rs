@@ -208,3 +208,18 @@ pub(super) async fn many_appends_at_once_are_all_kept(db: Db) {
     assert_eq!(new, 150);
     assert_eq!(db.inbox_depth(&acme()).await.unwrap().waiting, 150);
 }
+
+pub(super) async fn a_quarantined_delivery_is_read_by_its_tenant_alone(db: Db) {
+    append(&db, "1").await;
+    let claimed = claim(&db, 1, 1).await.remove(0);
+    let id = claimed.id;
+    let read = async |tenant: TenantId| db.quarantined_delivery(&tenant, id).await.unwrap();
+    assert_eq!(read(acme()).await, None, "it is not in quarantine");
+    db.quarantine_delivery(&acme(), id, 1, "not JSON", at(2))
+        .await
+        .unwrap();
+    let found = read(acme()).await.unwrap();
+    assert_eq!((found.id, found.reason.as_str()), (id, "not JSON"));
+    assert_eq!(found.body, delivery("1").body);
+    assert_eq!(read(globex()).await, None);
+}

@@ -447,3 +447,24 @@ pub(super) async fn a_closed_store_is_unavailable(db: Db) {
     let propose = db.propose(&proposal(&acme(), "x", "s1", 1), at(0)).await;
     assert!(unavailable(&propose.unwrap_err()));
 }
+
+pub(super) async fn decisions_are_listed_newest_first(db: Db) {
+    decide(&db, &acme(), "r1", 1, &[("a", "hold"), ("b", "kill")]).await;
+    decide(&db, &globex(), "g1", 2, &[("a", "hold")]).await;
+    decide(&db, &acme(), "r2", 3, &[("a", "raise"), ("b", "hold")]).await;
+    let page = async |object: Option<&str>, before: Option<i64>, limit: u32| {
+        let found = db.decisions_before(&acme(), object, before, limit).await;
+        found.unwrap()
+    };
+    let ids = |found: &[(i64, DecisionRecord)]| -> Vec<String> {
+        found.iter().map(|(_, d)| d.id.to_string()).collect()
+    };
+    let first = page(None, None, 3).await;
+    assert_eq!(ids(&first), ["r2-b", "r2-a", "r1-b"]);
+    assert_eq!(first[1].1, decision("r2-a", "r2", "a", "raise", 3));
+    let last = first.last().map(|(sequence, _)| *sequence);
+    assert_eq!(ids(&page(None, last, 3).await), ["r1-a"]);
+    assert_eq!(ids(&page(Some("a"), None, 9).await), ["r2-a", "r1-a"]);
+    assert_eq!(ids(&page(Some("a"), last, 9).await), ["r1-a"]);
+    assert!(page(Some("c"), None, 9).await.is_empty());
+}

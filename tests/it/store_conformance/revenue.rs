@@ -423,3 +423,36 @@ pub(super) async fn a_deal_is_valued_anew_by_its_difference(db: Db) {
         assert!(unsettled(&db, 10).await.is_empty());
     }
 }
+
+pub(super) async fn totals_are_by_ad_and_quarter(db: Db) {
+    let revision = fresh(&db, "a").await;
+    let cash = RevenueEntry {
+        is_cash: true,
+        ..entry("a", Some("a1"), 1_000, 100)
+    };
+    let entries = vec![
+        entry("a", Some("a1"), 999, 9),
+        entry("a", Some("a1"), 200, 10),
+        entry("a", Some("a1"), 30, 99),
+        cash,
+        entry("a", None, 7, 150),
+        entry("a", None, 8, 200),
+    ];
+    settle(&db, &settled("a", revision, entries)).await.unwrap();
+    let totals = db
+        .revenue_by_ad_between(&acme(), at(10), at(200))
+        .await
+        .unwrap();
+    let plain: Vec<_> = totals
+        .iter()
+        .map(|(ad, begins, t)| (ad.as_ref().map(|a| a.as_str()), *begins, t.pipeline, t.cash))
+        .collect();
+    assert_eq!(
+        plain,
+        [
+            (None, at(100), usd(7), usd(0)),
+            (Some("a1"), at(-800), usd(230), usd(0)),
+            (Some("a1"), at(100), usd(1_000), usd(1_000)),
+        ]
+    );
+}

@@ -1,0 +1,15 @@
+//! The endpoints of the service that roasd takes the place of: the same paths and JSON, so that its
+//! callers need nothing but a token. What they promise is roasd's own, and said where it differs.
+
+mod hubspot;
+mod revenue;
+
+use super::api::route::Route;
+
+/// Every route of the predecessor's.
+pub(super) const ROUTES: [&[Route]; 2] = [revenue::ROUTES, hubspot::ROUTES];
+
+/// The largest body of a request about one thing, in bytes.
+const SMALL_BODY_MAX: usize = 64 * 1024;
+/// The largest body of a request about many things, in bytes.
+const LARGE_BODY_MAX: usize = 4 * 1024 * 1024;
