@@ -326,7 +326,7 @@ async fn lists_go_on_where_they_stopped(world: World) {
         let waits = proposal(&gym, &id, &format!("s{n}"), n / 2);
         world.store.propose(&waits, at(n)).await.unwrap();
         decide(&world, &gym, &format!("run-{n}"), &[&format!("d-{n}")]).await;
-        spend(&world, &gym, &format!("ad-{n}"), 100, n % 3).await;
+        spend(&world, &gym, &format!("ad-{n}"), 100, n).await;
     }
     let token = world.token(Some("gym"), &[Scope::Read]).await;
     for (list, field) in [("changes", "id"), ("decisions", "id"), ("ledger", "ad")] {

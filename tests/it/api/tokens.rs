@@ -76,7 +76,7 @@ async fn a_token_is_for_its_tenant_and_scopes(world: World) {
     for path in [
         "/v1/tenants/spa/status",
         "/v1/tenants/nobody/status",
-        "/v1/tenants/%2e/status",
+        "/v1/tenants/%F0%9F%8F%8B/status",
     ] {
         let detail = world.get(path, &gym).await.problem(403);
         assert!(detail.contains("another tenant"), "{path}: {detail}");
