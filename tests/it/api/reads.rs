@@ -42,7 +42,7 @@ pub(super) fn proposal(of: &TenantId, id: &str, set: &str, s: i64) -> ProposedCh
         id: ChangeId::new(id).unwrap(),
         tenant: of.clone(),
         entity: EntityRef::AdSet(set.parse().unwrap()),
-        entity_name: "Früh \u{1f3cb} ‮משה".to_owned(),
+        entity_name: "Früh \u{1f3cb} \u{202e}משה".to_owned(),
         campaign: "c1".parse().unwrap(),
         expected: Target::DailyBudget(usd(10_000)),
         requested: Target::DailyBudget(usd(12_000)),
@@ -161,6 +161,7 @@ async fn sell(world: &World, of: &TenantId) {
             clicked_at: Some(at(-100)),
             reason: "the ad's id in the link".to_owned(),
         }),
+        gap: None,
         attempts: vec![Attempt {
             method: Layer::UrlParam,
             succeeded: true,
@@ -237,6 +238,12 @@ pub(super) async fn history(world: &World) -> i64 {
     quarantine(world, &gym, "{not json \u{1f3cb}").await
 }
 
+/// What was told by the route that ends so.
+fn told_of<'a>(told: &'a [(String, Value)], end: &str) -> &'a Value {
+    let found = told.iter().find(|(path, _)| path.ends_with(end));
+    &found.unwrap().1
+}
+
 async fn every_read_is_as_described(world: World) {
     let number = history(&world).await;
     let token = world.token(None, &[Scope::Admin]).await;
@@ -289,16 +296,13 @@ async fn every_read_is_as_described(world: World) {
             "GET {path} is described and not tried"
         );
     }
-    let find = |end: &str| -> &Value {
-        let found = told.iter().find(|(path, _)| path.ends_with(end));
-        &found.unwrap().1
-    };
+    let find = |end: &str| told_of(&told, end);
     assert_eq!(find("/status")["inbox"]["quarantined"], 1);
     assert_eq!(find("/decisions/{id}")["change"]["id"], "wait-1");
     assert_eq!(find("/decisions/{id}")["seed"], u64::MAX.to_string());
     assert_eq!(
         find("/changes")["changes"][0]["object"]["name"],
-        "Früh \u{1f3cb} ‮משה"
+        "Früh \u{1f3cb} \u{202e}משה"
     );
     assert_eq!(find("/changes/{id}")["paragraph"], "It earns.");
     assert!(find("/changes/{id}")["audit"].as_array().unwrap().len() >= 3);
@@ -378,12 +382,16 @@ async fn what_is_anothers_is_not_there(world: World) {
             .await
             .problem(404);
     }
+    let (drop, retry) = (
+        format!("quarantine/{number}/drop"),
+        format!("quarantine/{number}/retry"),
+    );
     for (path, body) in [
         ("changes/wait-1/approve", ""),
         ("changes/wait-1/reject", "{}"),
         ("changes/done-1/undo", ""),
-        (&format!("quarantine/{number}/drop"), ""),
-        (&format!("quarantine/{number}/retry"), ""),
+        (drop.as_str(), ""),
+        (retry.as_str(), ""),
     ] {
         let path = format!("/v1/tenants/spa/{path}");
         world

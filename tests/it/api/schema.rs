@@ -32,7 +32,7 @@ fn fits(document: &Value, schema: &Value, value: &Value, place: &str) -> Result<
         return if fit { Ok(()) } else { first };
     }
     let kinds: Vec<&str> = match schema.get("type") {
-        Some(Value::String(kind)) => vec![kind],
+        Some(Value::String(kind)) => vec![kind.as_str()],
         Some(Value::Array(kinds)) => kinds.iter().map(|kind| kind.as_str().unwrap()).collect(),
         _ => return Ok(()),
     };
