@@ -15,7 +15,8 @@ use crate::domain::time::Timestamp;
 use crate::store::StoreError;
 use crate::store::revenue::{RevenueStore, RevenueTotals, SettledDeal};
 use crate::store::sql::revenue::{
-    BY_QUARTER, COVERAGE, CohortRow, by_quarter, check_entries, cohorts, read_attempts, read_entry, totals,
+    BY_QUARTER, COVERAGE, CohortRow, by_quarter, check_entries, cohorts, read_attempts, read_entry,
+    totals,
 };
 use crate::store::sql::values::{CreditColumns, clean, clean_opt, id, micros, micros_opt};
 use crate::store::sql::{json, last_of_each, not_one};
