@@ -89,8 +89,10 @@ async fn a_token_is_for_its_tenant_and_scopes(world: World) {
     let detail = world.get(STATUS, &ingest).await.problem(403);
     assert!(detail.contains("--scope read"), "{detail}");
     assert_eq!(world.get(STATUS, &admin).await.status, 200);
-    let pause = world.post("/v1/tenants/gym/pause", &gym, &serde_json::json!({}));
-    pause.await.problem(403);
+    let pause = world
+        .post("/v1/tenants/gym/pause", &gym, &serde_json::json!({}))
+        .await;
+    pause.problem(403);
     let holds = world.store.holds(&super::tenant("gym")).await.unwrap();
     assert_eq!(holds.paused, None);
     let own = world.get("/v1/tenants", &gym).await.json();

@@ -47,8 +47,10 @@ async fn changes_are_approved_rejected_and_undone(world: World) {
         "it is judged anew before it is sent"
     );
     assert_eq!(world.state("a").await, ChangeState::Pending);
-    let again = world.post("/v1/tenants/gym/changes/a/approve", &token, &json!({}));
-    let detail = again.await.problem(409);
+    let again = world
+        .post("/v1/tenants/gym/changes/a/approve", &token, &json!({}))
+        .await;
+    let detail = again.problem(409);
     assert!(detail.contains("it is pending"), "{detail}");
 
     let body = json!({ "reason": "das Angebot endet \u{1f3cb}" }).to_string();
@@ -78,8 +80,10 @@ async fn changes_are_approved_rejected_and_undone(world: World) {
         .done("changes/{id}/undo", "changes/d/undo", &token, "")
         .await;
     assert_eq!(again["change"], Value::Null);
-    let nothing = world.post("/v1/tenants/gym/changes/b/undo", &token, &json!({}));
-    let detail = nothing.await.problem(409);
+    let nothing = world
+        .post("/v1/tenants/gym/changes/b/undo", &token, &json!({}))
+        .await;
+    let detail = nothing.problem(409);
     assert!(detail.contains("only a completed change"), "{detail}");
 }
 
@@ -98,8 +102,10 @@ async fn a_pause_stops_and_a_resume_goes_on(world: World) {
         world.done("pause", "pause", &token, "").await["changed"],
         false
     );
-    let resume = world.post("/v1/tenants/gym/resume", &token, &json!({}));
-    resume.await.problem(403);
+    let resume = world
+        .post("/v1/tenants/gym/resume", &token, &json!({}))
+        .await;
+    resume.problem(403);
     let resumed = world.done("resume", "resume", &admin, "").await;
     assert_eq!(
         (&resumed["changed"], &resumed["paused"]),
