@@ -30,8 +30,9 @@ use crate::store::{Store, StoreError};
 use crate::vendors::embedder::Embedder;
 use crate::vendors::hubspot::HubSpot;
 use crate::vendors::meta::MetaAds;
+use crate::vendors::meta::limits::UseCase;
 use crate::vendors::meta::throttle::{
-    CallKind, Caller, CoolDown, GateSnapshot, MetaGate, Permit, Scope, UsageReading,
+    AccessTier, CallKind, Caller, CoolDown, GateSnapshot, MetaGate, Permit, Scope, UsageReading,
 };
 use crate::vendors::{Refusal, VendorError};
 
@@ -231,7 +232,7 @@ impl Context {
             tenant: self.tenant.id.clone(),
         };
         let range = match kind {
-            CallKind::Read => self.tenant.limits.read_jitter,
+            CallKind::Read | CallKind::Insights | CallKind::Leads => self.tenant.limits.read_jitter,
             CallKind::Write | CallKind::SafetyWrite => self.tenant.limits.jitter,
         };
         let jitter = self.draw(range);
@@ -346,22 +347,24 @@ fn app_scope(app: Option<&str>) -> String {
     app.map_or_else(|| "app".to_owned(), |id| format!("app:{id}"))
 }
 
-/// What a gate must not forget over a restart, as rows of the store.
+/// What a gate must not forget over a restart, as rows of the store: one for the app, one for each
+/// account, and one for each use case of these of which something is known.
 #[must_use]
 pub fn gate_rows(gate: &MetaGate, now: Timestamp) -> Vec<GateRow> {
     let snapshot = gate.snapshot();
     let app = gate.app();
     let name = |scope: &Scope| match scope {
         Scope::App => app_scope(app.as_deref()),
-        Scope::Account(account) => account.to_string(),
+        Scope::Account(_) | Scope::UseCase(..) => scope.to_string(),
     };
+    let tier = snapshot.tier.map(|tier| tier.header().to_owned());
     let mut rows: BTreeMap<String, GateRow> = BTreeMap::new();
     let empty = |scope: &str| GateRow {
         scope: scope.to_owned(),
         blocked_until: None,
         reason: String::new(),
         usage_percent: 0.0,
-        tier: None,
+        tier: tier.clone(),
         seen_at: now,
     };
     for cool_down in snapshot.cool_downs {
@@ -371,7 +374,10 @@ pub fn gate_rows(gate: &MetaGate, now: Timestamp) -> Vec<GateRow> {
         row.reason = cool_down.reason;
     }
     for reading in snapshot.readings {
-        let scope = name(&reading.scope);
+        let mut scope = name(&reading.scope);
+        if let Some(case) = UseCase::of_limit(&reading.kind) {
+            scope = format!("{scope}/{}", case.as_str());
+        }
         let row = rows.entry(scope.clone()).or_insert_with(|| empty(&scope));
         if reading.percent >= row.usage_percent {
             row.usage_percent = reading.percent;
@@ -391,17 +397,29 @@ pub fn gate_snapshot(
     let mut snapshot = GateSnapshot::default();
     let app = app_scope(app);
     for row in rows {
-        let account = || AdAccountId::new(&row.scope).ok();
-        let scope = if row.scope == app {
+        let (whose, case) = match row.scope.rsplit_once('/') {
+            Some((whose, case)) => (whose, UseCase::of_limit(case)),
+            None => (row.scope.as_str(), None),
+        };
+        let account = || AdAccountId::new(whose).ok();
+        let scope = if whose == app {
             Scope::App
         } else if let Some(account) = account().filter(|account| accounts.contains(&account)) {
             Scope::Account(account)
         } else {
             continue;
         };
+        let told = row.tier.as_deref().and_then(AccessTier::of_header);
+        snapshot.tier = match (snapshot.tier, told) {
+            (Some(known), Some(told)) => Some(known.min(told)),
+            (known, told) => known.or(told),
+        };
         if let Some(until) = row.blocked_until {
             snapshot.cool_downs.push(CoolDown {
-                scope: scope.clone(),
+                scope: match (&scope, case) {
+                    (Scope::Account(account), Some(case)) => Scope::UseCase(account.clone(), case),
+                    _ => scope.clone(),
+                },
                 until,
                 reason: row.reason.clone(),
             });
@@ -409,7 +427,7 @@ pub fn gate_snapshot(
         if row.usage_percent > 0.0 {
             snapshot.readings.push(UsageReading {
                 scope,
-                kind: "stored".to_owned(),
+                kind: case.map_or("stored", UseCase::as_str).to_owned(),
                 percent: row.usage_percent,
                 at: row.seen_at,
                 horizon: crate::domain::time::hours(1),

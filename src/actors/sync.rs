@@ -109,8 +109,9 @@ impl SyncWork {
     /// do not call together.
     #[must_use]
     pub fn new(context: Arc<Context>) -> Self {
-        let spread = context.tenant.limits.read_jitter;
-        let next = time::add(context.clock.now(), context.draw(spread));
+        let jitter = context.draw(context.tenant.limits.read_jitter);
+        let offset = context.gate.sync_offset(context.meta.ad_account());
+        let next = time::add(context.clock.now(), offset + jitter);
         Self {
             context,
             next,
@@ -169,10 +170,11 @@ impl Work for SyncWork {
             Ok(count) => has_advanced |= count > 0,
             Err(trouble) => self.note(trouble, &mut troubles).await?,
         }
-        let now = self.context.clock.now();
         let every = self.context.tenant.schedule.sync_every;
+        let now = self.context.clock.now();
         if troubles.is_empty() {
-            // Aligned to the period, so that the stages of a tenant keep their rhythm.
+            // Aligned to the period, so that the stages of a tenant keep their rhythm, and spread
+            // over the tenants.
             self.next = self.next_due(now, every);
             Ok(if has_advanced {
                 Progress::Advanced
@@ -195,8 +197,13 @@ impl SyncWork {
     fn next_due(&self, now: Timestamp, every: SignedDuration) -> Timestamp {
         let every = time_micros(every).max(1);
         let slot = time::to_micros(now).div_euclid(every) + 1;
-        let spread = self.context.draw(self.context.tenant.limits.read_jitter);
-        time::add(time::from_micros(slot.saturating_mul(every)), spread)
+        let context = &self.context;
+        let jitter = context.draw(context.tenant.limits.read_jitter);
+        let offset = context.gate.sync_offset(context.meta.ad_account());
+        let at = time::from_micros(slot.saturating_mul(every));
+        // Never a whole period late.
+        let period = SignedDuration::from_micros(every);
+        time::add(at, offset.min(period / 2) + jitter)
     }
 
     /// Sorts out what went wrong: weather is told, a broken store is not borne.
@@ -279,17 +286,19 @@ impl SyncWork {
         self.judge_account(&account).await?;
         let currency = account.currency;
         let campaigns = self
-            .pages(|permit, after| async move {
+            .pages(CallKind::Read, |permit, after| async move {
                 client.campaigns(permit, currency, after.as_ref()).await
             })
             .await?;
-        let ad_sets =
-            self.pages(|permit, after| async move {
+        let ad_sets = self
+            .pages(CallKind::Read, |permit, after| async move {
                 client.ad_sets(permit, currency, after.as_ref()).await
             })
             .await?;
         let ads = self
-            .pages(|permit, after| async move { client.ads(permit, after.as_ref()).await })
+            .pages(CallKind::Read, |permit, after| async move {
+                client.ads(permit, after.as_ref()).await
+            })
             .await?;
         let structure = Structure {
             account,
@@ -297,6 +306,11 @@ impl SyncWork {
             ad_sets: ad_sets.into_iter().map(|s| (s.id.clone(), s)).collect(),
             ads: ads.into_iter().map(|a| (a.id.clone(), a)).collect(),
         };
+        let active = structure.ads.values().filter(|ad| ad.effective.delivers());
+        let active = active.count() as u64;
+        self.context
+            .gate
+            .learn_active_ads(client.ad_account(), active);
         let drifts = store.record_structure(id, &structure, read_at).await?;
         if !drifts.is_empty() {
             self.freeze_edited(&structure, drifts, read_at).await?;
@@ -380,7 +394,7 @@ impl SyncWork {
     async fn read_activities(&self, until: Timestamp) -> Result<Vec<Activity>, Trouble> {
         let client = &self.context.meta;
         let since = time::sub(until, self.context.tenant.schedule.sync_every * 3);
-        self.pages(|permit, after| async move {
+        self.pages(CallKind::Read, |permit, after| async move {
             client
                 .activities(permit, since, until, after.as_ref())
                 .await
@@ -431,7 +445,7 @@ impl SyncWork {
             };
             let query = &query;
             let read = self
-                .pages(|permit, after| async move {
+                .pages(CallKind::Insights, |permit, after| async move {
                     client
                         .insights(permit, currency, query, after.as_ref())
                         .await
@@ -455,7 +469,7 @@ impl SyncWork {
     }
 
     /// Reads a list to its end, one permit a page.
-    async fn pages<T, F, Fut>(&self, read: F) -> Result<Vec<T>, Trouble>
+    async fn pages<T, F, Fut>(&self, kind: CallKind, read: F) -> Result<Vec<T>, Trouble>
     where
         F: Fn(crate::vendors::meta::Permit, Option<Cursor>) -> Fut,
         Fut: Future<Output = Result<Page<T>, VendorError>>,
@@ -464,7 +478,7 @@ impl SyncWork {
         let mut rows = Vec::new();
         let mut after = None;
         for _ in 0..PAGES {
-            let permit = self.context.permit(CallKind::Read).await.map_err(meta)?;
+            let permit = self.context.permit(kind).await.map_err(meta)?;
             let page = read(permit, after).await.map_err(meta)?;
             for fault in &page.faults {
                 tracing::warn!(tenant.id = %tenant, %fault, "a row from Meta was left out: {fault}");

@@ -48,7 +48,7 @@ pub async fn run(args: &StatusArgs, ctx: &CliContext, out: Out<'_>) -> anyhow::R
     let gate = ctx.store.load_gate().await?;
     let mut reports = Vec::new();
     for tenant in &tenants {
-        reports.push(Report::gather(tenant, ctx).await?);
+        reports.push(Report::gather(tenant, &gate, ctx).await?);
     }
     let now = ctx.now();
     if ctx.json {
@@ -77,8 +77,10 @@ pub async fn run(args: &StatusArgs, ctx: &CliContext, out: Out<'_>) -> anyhow::R
         store.schema_version,
         store.bytes as f64 / 1e6
     )?;
-    for row in &gate {
-        writeln!(out, "{}", gate_text(row, now))?;
+    // An account's rows are told with its tenant.
+    for row in gate.iter().filter(|row| row.scope.starts_with("app")) {
+        let text = format!("gate to Meta, {}: {}", row.scope, gate_text(row, now));
+        writeln!(out, "{}", clean(&text))?;
     }
     for report in &reports {
         report.print(now, out)?;
@@ -105,11 +107,7 @@ fn gate_json(row: &GateRow) -> Value {
 }
 
 fn gate_text(row: &GateRow, now: Timestamp) -> String {
-    let mut text = format!(
-        "gate to Meta, {}: {:.0} % headroom",
-        row.scope,
-        (100.0 - row.usage_percent).max(0.0)
-    );
+    let mut text = format!("{:.0} % headroom", (100.0 - row.usage_percent).max(0.0));
     if let Some(tier) = &row.tier {
         text.push_str(&format!(", {}", tier.replace('_', " ")));
     }
@@ -121,7 +119,7 @@ fn gate_text(row: &GateRow, now: Timestamp) -> String {
         ));
     }
     text.push_str(&format!(", seen {}", ago(row.seen_at, now)));
-    clean(&text)
+    text
 }
 
 /// How one tenant stands.
@@ -139,6 +137,7 @@ struct Report {
     coverage: Coverage,
     money: Option<WeekOfMoney>,
     faulty_deals: u64,
+    gate: Vec<GateRow>,
 }
 
 /// Money of the trailing week.
@@ -164,7 +163,7 @@ fn ratio(part: Money, whole: Money) -> Option<f64> {
 }
 
 impl Report {
-    async fn gather(tenant: &TenantId, ctx: &CliContext) -> anyhow::Result<Self> {
+    async fn gather(tenant: &TenantId, gate: &[GateRow], ctx: &CliContext) -> anyhow::Result<Self> {
         let store = &ctx.store;
         let now = ctx.now();
         let settings = ctx.config.tenants.get(tenant).cloned();
@@ -189,7 +188,16 @@ impl Report {
             Some(currency) => Some(week(tenant, currency, &zone, ctx).await?),
             None => None,
         };
+        let ad_account = settings
+            .as_ref()
+            .map(|tenant| tenant.settings.meta.ad_account.to_string());
+        let is_its = |row: &&GateRow| {
+            let whose = row.scope.split('/').next();
+            ad_account.is_some() && whose == ad_account.as_deref()
+        };
+        let gate = gate.iter().filter(is_its).cloned().collect();
         Ok(Self {
+            gate,
             tenant: tenant.clone(),
             settings,
             holds: store.holds(tenant).await?,
@@ -376,6 +384,14 @@ impl Report {
             .insights_at
             .map_or_else(|| "none yet".to_owned(), |at| when(at, now));
         writeln!(out, "  Meta's figures of {pulled}")?;
+        for row in &self.gate {
+            let limit = row
+                .scope
+                .split_once('/')
+                .map_or("account", |(_, case)| case);
+            let text = format!("  gate to Meta  {limit}: {}", gate_text(row, now));
+            writeln!(out, "{}", clean(&text))?;
+        }
         let oldest = self.inbox.oldest_at.map_or_else(String::new, |at| {
             format!(", the oldest from {}", ago(at, now))
         });
@@ -492,6 +508,7 @@ impl Report {
                 "share": self.coverage.share(),
             },
             "faulty_deals": self.faulty_deals,
+            "gate": self.gate.iter().map(gate_json).collect::<Vec<_>>(),
             "hints": self.hints(now),
         })
     }

@@ -167,6 +167,9 @@ section! {
         slow_at: Percentage = default("\"50%\"").within(0.1, 0.95),
         /// From this one on, reads stop, and with them every write but a pause.
         stop_reads_at: Percentage = default("\"90%\"").within(0.2, 1.0),
+        /// Over how much of each period the syncs of many tenants are spread, each at its own place,
+        /// so that they do not all call at the full hour: 0.6 s for each tenant, at most this.
+        sync_spread: SignedDuration = default("\"10m\"").within(0.0, 3_600.0),
     }
 }
 

@@ -72,6 +72,9 @@ impl Gates {
             .values()
             .map(|tenant| (tenant.meta.ad_account.clone(), tenant.app.clone()))
             .collect();
+        for (app, gate) in &state.gates {
+            gate.expect_accounts(state.apps.values().filter(|of| *of == app).count());
+        }
     }
 
     /// The gate of an app.
@@ -145,7 +148,10 @@ pub(super) fn probe(gates: Arc<Gates>) -> GateProbe {
             return GateRoom::default();
         };
         let room = gate.headroom(account);
+        let by_limit = [("app", room.app_percent), ("account", room.account_percent)];
+        let by_case = room.by_case.map(|(case, used)| (case.as_str(), used));
         GateRoom {
+            by_limit: by_limit.into_iter().chain(by_case).collect(),
             used_percent: room.account_percent.max(room.app_percent),
             tier: match room.tier {
                 AccessTier::Development => "development",
@@ -237,6 +243,15 @@ mod tests {
             assert!(told(&account(3)).closed.unwrap().ends_with("code 4"));
             assert_eq!(told(&account(1)).closed, None);
             assert_eq!(told(&account(1)).tier, "development");
+            let limits: Vec<&str> = told(&account(1)).by_limit.iter().map(|(l, _)| *l).collect();
+            let all = [
+                "app",
+                "account",
+                "ads_management",
+                "ads_insights",
+                "leadgen",
+            ];
+            assert_eq!(limits, all);
             assert_eq!(told(&account(3)).tier, "standard");
         }
     }

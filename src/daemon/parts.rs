@@ -186,6 +186,7 @@ fn gates(config: &Config) -> BTreeMap<App, GateConfig> {
         write_reserve,
         slow_at,
         stop_reads_at,
+        sync_spread,
     } = &config.meta.limits;
     let reserve = write_reserve.fraction();
     let gate = |app: App, tier: config::AccessTier| GateConfig {
@@ -201,6 +202,7 @@ fn gates(config: &Config) -> BTreeMap<App, GateConfig> {
         app_calls_per_hour: *app_calls_per_hour,
         slow_at: slow_at.fraction() * 100.0,
         stop_at: stop_reads_at.fraction() * 100.0,
+        sync_spread: *sync_spread,
         ..GateConfig::default()
     };
     let mut gates = BTreeMap::from([(None, gate(None, config.meta.access_tier))]);

@@ -154,6 +154,17 @@ fn gauge(id: &TenantId, view: &TenantView, snapshot: &Snapshot) {
     }
     metrics::gauge!(names::GATE_HEADROOM_RATIO, "tenant" => tenant.clone(), "kind" => "meta")
         .set(headroom_percent(view) / 100.0);
+    for (limit, used) in &view.room.by_limit {
+        let labels = [
+            ("tenant", tenant.clone()),
+            ("kind", format!("meta_{limit}")),
+        ];
+        metrics::gauge!(names::GATE_HEADROOM_RATIO, &labels).set(headroom(*used) / 100.0);
+    }
+    metrics::gauge!(names::GATE_CLOSED, "tenant" => tenant.clone())
+        .set(flag(view.room.closed.is_some()));
+    metrics::gauge!(names::GATE_FULL_TIER, "tenant" => tenant.clone())
+        .set(flag(view.room.tier == "standard"));
     for stage in Stage::ALL {
         if let Some(at) = last_success(view, stage) {
             let labels = [
@@ -171,7 +182,11 @@ fn count_of(rows: &TenantOverview, state: ChangeState) -> u64 {
 }
 
 fn headroom_percent(view: &TenantView) -> f64 {
-    (100.0 - view.room.used_percent).clamp(0.0, 100.0)
+    headroom(view.room.used_percent)
+}
+
+fn headroom(used_percent: f64) -> f64 {
+    (100.0 - used_percent).clamp(0.0, 100.0)
 }
 
 /// By the actors since their start, else by the store.
@@ -223,6 +238,12 @@ fn tenant_json(snapshot: &Snapshot, view: &TenantView) -> Value {
         .iter()
         .map(|trouble| json!({ "what": trouble.what, "since": trouble.since.to_string() }))
         .collect();
+    let limits: Map<String, Value> = view
+        .room
+        .by_limit
+        .iter()
+        .map(|(limit, used)| ((*limit).to_owned(), headroom(*used).into()))
+        .collect();
     let mut report = json!({
         "state": state_word(snapshot, view),
         "is_down": view.is_down,
@@ -233,6 +254,7 @@ fn tenant_json(snapshot: &Snapshot, view: &TenantView) -> Value {
         "gate": {
             "headroom_percent": headroom_percent(view), "used_percent": view.room.used_percent,
             "tier": view.room.tier, "closed": view.room.closed,
+            "limits": limits,
         },
     });
     let more = match &view.rows {

@@ -128,6 +128,8 @@ pub struct TenantApi {
 pub struct GateRoom {
     /// Percent used of the closest limit.
     pub used_percent: f64,
+    /// The same of each of Meta's limits: the app's, the account's, and those by use case.
+    pub by_limit: Vec<(&'static str, f64)>,
     /// The tier in words.
     pub tier: &'static str,
     /// Why and until when it is closed, if it is.

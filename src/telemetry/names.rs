@@ -33,8 +33,13 @@ pub const META_CALLS_TOTAL: &str = "roasd_meta_calls_total";
 pub const META_CALL_SECONDS: &str = "roasd_meta_call_seconds";
 /// Calls to HubSpot; labels `tenant`, `outcome`.
 pub const HUBSPOT_CALLS_TOTAL: &str = "roasd_hubspot_calls_total";
-/// What is left of a rate limit, from 0 to 1; labels `tenant`, `kind`.
+/// What is left of a rate limit, from 0 to 1; labels `tenant`, `kind`: `meta` for the closest one,
+/// and one for each limit of Meta's.
 pub const GATE_HEADROOM_RATIO: &str = "roasd_gate_headroom_ratio";
+/// 1 while Meta lets some calls of a tenant's account wait out a block, else 0; label `tenant`.
+pub const GATE_CLOSED: &str = "roasd_gate_closed";
+/// 1 where calls are counted by the large tier, 0 by the small one; label `tenant`.
+pub const GATE_FULL_TIER: &str = "roasd_gate_full_tier";
 /// Webhook deliveries by what became of them; label `outcome`.
 pub const WEBHOOKS_TOTAL: &str = "roasd_webhooks_total";
 /// Seconds from a webhook's arrival to its acknowledgement.
@@ -105,6 +110,14 @@ pub(super) fn describe() {
     describe_gauge!(
         GATE_HEADROOM_RATIO,
         "What is left of a rate limit, from 0 to 1"
+    );
+    describe_gauge!(
+        GATE_CLOSED,
+        "1 while calls to Meta wait out a block of its limits"
+    );
+    describe_gauge!(
+        GATE_FULL_TIER,
+        "1 where calls to Meta are counted by the large tier"
     );
     describe_counter!(WEBHOOKS_TOTAL, "Webhook deliveries by what became of them");
     describe_counter!(CLICKS_TOTAL, "Reports of visits by what became of them");

@@ -643,7 +643,17 @@ async fn the_status_says_what_holds_and_what_to_do() {
         tier: Some("development_access".to_owned()),
         seen_at: at(3_540),
     };
-    store.save_gate(&[gate]).await.unwrap();
+    let figures = GateRow {
+        scope: "act_1/ads_insights".to_owned(),
+        blocked_until: None,
+        usage_percent: 35.0,
+        ..gate.clone()
+    };
+    let app = GateRow {
+        scope: "app".to_owned(),
+        ..figures.clone()
+    };
+    store.save_gate(&[gate, figures, app]).await.unwrap();
     let shown = desk.status().await;
     says(
         &shown,
@@ -656,7 +666,9 @@ async fn the_status_says_what_holds_and_what_to_do() {
             "2 awaiting approval",
             "spend 0.00 USD",
             "attribution   no conversions yet",
-            "act_1: 20 % headroom, development access, CLOSED until",
+            "gate to Meta, app: 65 % headroom",
+            "gate to Meta  account: 20 % headroom, development access, CLOSED until",
+            "gate to Meta  ads_insights: 65 % headroom, development access, seen",
             "-> nothing is sent for acme: roasd resume acme",
             "-> 2 changes wait for approval: roasd changes list --tenant acme",
             "-> 1 delivery is in quarantine: roasd quarantine list --tenant acme",

@@ -232,6 +232,7 @@ impl World {
             hasher: KeyedHasher::new(HASH_KEY.as_bytes()),
             gate: Arc::new(|_| GateRoom {
                 used_percent: 25.0,
+                by_limit: vec![("app", 5.0), ("ads_insights", 25.0)],
                 tier: "standard",
                 closed: None,
             }),
@@ -1216,6 +1217,8 @@ async fn health_tells_all_there_is_to_know() {
     );
     assert_eq!(gym["queue"]["pending"], 0);
     assert_eq!(gym["gate"]["headroom_percent"], 75.0);
+    let limits = json!({"app": 95.0, "ads_insights": 75.0});
+    assert_eq!(gym["gate"]["limits"], limits);
     assert_eq!(gym["troubles"], json!([]));
     assert_eq!(health["tenants"]["spa"]["state"], "running");
     assert!(!answer.text.contains(SECRET) && !answer.text.contains(OWN_SECRET));
@@ -1413,6 +1416,9 @@ async fn metrics_are_as_of_this_second() {
         "roasd_queue_depth{tenant=\"gym\",state=\"pending\"} 0",
         "roasd_tenant_parked{tenant=\"club\"} 0",
         "roasd_gate_headroom_ratio{tenant=\"gym\",kind=\"meta\"} 0.75",
+        "roasd_gate_headroom_ratio{tenant=\"gym\",kind=\"meta_app\"} 0.95",
+        "roasd_gate_closed{tenant=\"gym\"} 0",
+        "roasd_gate_full_tier{tenant=\"gym\"} 1",
     ] {
         assert!(
             metrics.text.contains(part),

@@ -317,12 +317,12 @@ async fn what_was_never_sent_had_no_effect() {
 async fn a_throttle_closes_the_gate_for_as_long_as_its_headers_say() {
     const ACCOUNT: &str = "X-Ad-Account-Usage: {\"acc_id_util_pct\":100,\
         \"reset_time_duration\":400,\"ads_api_access_tier\":\"development_access\"}\r\n";
-    const CASES: &str = "X-Business-Use-Case-Usage: {\"1\":[{\"type\":\"ads_insights\",\
+    const CASES: &str = "X-Business-Use-Case-Usage: {\"1\":[{\"type\":\"ads_management\",\
         \"call_count\":101,\"estimated_time_to_regain_access\":19}]}\r\n";
     for (headers, code, subcode, seconds) in [
         (ACCOUNT, 17, 2_446_079, 400),
         ("", 613, 1_487_742, 300),
-        (CASES, 80_000, 0, 19 * 60),
+        (CASES, 80_004, 0, 19 * 60),
         ("", 4, 1_504_022, 300),
         ("", 613, 0, 3_600),
     ] {

@@ -37,7 +37,7 @@ pub(super) async fn read_requested(context: &Context) -> Result<usize, Trouble> 
             return Ok(count);
         }
         for lead in wanted {
-            let permit = context.permit(CallKind::Read).await.map_err(meta)?;
+            let permit = context.permit(CallKind::Leads).await.map_err(meta)?;
             match client.lead(permit, &lead.id).await {
                 Ok(Some(found)) => {
                     store.record_lead(&tenant.id, &found).await?;

@@ -231,13 +231,13 @@ impl Asked<'_> {
         points
     }
 
-    async fn permit(&self) -> Result<Permit, VendorError> {
+    async fn permit(&self, kind: CallKind) -> Result<Permit, VendorError> {
         let caller = Caller {
             account: self.tenant.settings.meta.ad_account.clone(),
             tenant: self.tenant.id.clone(),
         };
         let wait = SignedDuration::ZERO;
-        let permit = self.gate.permit(&caller, CallKind::Read, wait).await;
+        let permit = self.gate.permit(&caller, kind, wait).await;
         permit.map_err(|closed| VendorError::Throttled {
             vendor: "Meta",
             wait: time::between(self.clock.now(), closed.until),
@@ -246,7 +246,12 @@ impl Asked<'_> {
     }
 
     async fn ask_meta(&self, points: &mut Vec<Point>) {
-        let account = async { self.vendors.meta.account(self.permit().await?).await };
+        let account = async {
+            self.vendors
+                .meta
+                .account(self.permit(CallKind::Read).await?)
+                .await
+        };
         let account = account.await;
         points.push(self.token().await);
         let account = match account {
@@ -294,7 +299,12 @@ impl Asked<'_> {
                     .to_owned(),
             );
         }
-        let state = async { self.vendors.meta.token_state(self.permit().await?).await };
+        let state = async {
+            self.vendors
+                .meta
+                .token_state(self.permit(CallKind::Read).await?)
+                .await
+        };
         let state = match state.await {
             Ok(state) => state,
             Err(error) => {
@@ -403,7 +413,7 @@ impl Asked<'_> {
         };
         let currency = account.currency;
         let page = async {
-            let permit = self.permit().await?;
+            let permit = self.permit(CallKind::Insights).await?;
             self.vendors
                 .meta
                 .insights(permit, currency, &query, None)
@@ -476,7 +486,7 @@ impl Asked<'_> {
         let mut rows = Vec::new();
         let mut after = None;
         for _ in 0..PAGES {
-            let page = read(self.permit().await?, after).await?;
+            let page = read(self.permit(CallKind::Read).await?, after).await?;
             rows.extend(page.rows);
             match page.next {
                 Some(next) => after = Some(next),

@@ -14,7 +14,8 @@ use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 
-use super::errors::{self, Envelope, META, Rest};
+use super::errors::{self, Class, Envelope, META, Rest};
+use super::limits::UseCase;
 use super::throttle::{CallKind, MetaGate, Scope};
 use super::usage::Usage;
 use super::{
@@ -93,8 +94,12 @@ impl fmt::Debug for MetaClient {
 /// What a call needs of its permit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Need {
-    /// Reads.
+    /// Reads structure.
     Read,
+    /// Reads figures.
+    Insights,
+    /// Reads leads.
+    Leads,
     /// Reads what a safety write is about to change: must work when ordinary reads are refused.
     Settings,
     /// Writes.
@@ -107,6 +112,8 @@ impl Need {
     const fn accepts(self, kind: CallKind) -> bool {
         match self {
             Self::Read => matches!(kind, CallKind::Read),
+            Self::Insights => matches!(kind, CallKind::Insights),
+            Self::Leads => matches!(kind, CallKind::Leads),
             Self::Settings => matches!(kind, CallKind::Read | CallKind::SafetyWrite),
             Self::Write => matches!(kind, CallKind::Write),
             Self::Pause => matches!(kind, CallKind::Write | CallKind::SafetyWrite),
@@ -115,6 +122,15 @@ impl Need {
 
     const fn is_write(self) -> bool {
         matches!(self, Self::Write | Self::Pause)
+    }
+
+    /// What Meta counts it under.
+    const fn use_case(self) -> UseCase {
+        match self {
+            Self::Read | Self::Settings | Self::Write | Self::Pause => UseCase::Management,
+            Self::Insights => UseCase::Insights,
+            Self::Leads => UseCase::Leads,
+        }
     }
 }
 
@@ -313,9 +329,12 @@ impl MetaClient {
         let class = errors::classify(envelope, status);
         let detail = self.secrets.clean(&envelope.describe());
         let tier = self.gate.headroom(&self.account).tier;
-        let rest = errors::rest(class, usage, tier);
+        let rest = errors::rest(class, envelope.code, need.use_case(), usage, tier);
         if let Some(rest) = rest {
             self.rest(rest, &detail);
+        }
+        if matches!(class, Class::BadValue | Class::Permanent) {
+            self.gate.user_error(&self.account, need.use_case());
         }
         let request = envelope
             .trace
@@ -330,6 +349,7 @@ impl MetaClient {
         let scope = match rest {
             Rest::App(_) => Scope::App,
             Rest::Account(_) => Scope::Account(self.account.clone()),
+            Rest::UseCase(case, _) => Scope::UseCase(self.account.clone(), case),
         };
         self.gate.cool_down(scope, until, reason);
     }
@@ -340,20 +360,14 @@ impl MetaClient {
         let is_throttle = status == 429;
         if is_throttle {
             let tier = self.gate.headroom(&self.account).tier;
-            let class = errors::Class::AccountLimit;
-            let rest = errors::rest(class, usage, tier);
+            let class = Class::AccountLimit;
+            let rest = errors::rest(class, None, need.use_case(), usage, tier);
             if let Some(rest) = rest {
                 self.rest(rest, &detail);
             }
             return errors::error(class, detail, None, rest, need.is_write());
         }
-        errors::error(
-            errors::Class::Temporary,
-            detail,
-            None,
-            None,
-            need.is_write(),
-        )
+        errors::error(Class::Temporary, detail, None, None, need.is_write())
     }
 
     fn lost(&self, lost: Lost, need: Need) -> VendorError {
@@ -380,8 +394,18 @@ impl MetaClient {
         path: &str,
         parameters: Parameters,
     ) -> Result<Value, VendorError> {
+        self.get_as(Need::Read, permit, path, parameters).await
+    }
+
+    async fn get_as(
+        &self,
+        need: Need,
+        permit: Permit,
+        path: &str,
+        parameters: Parameters,
+    ) -> Result<Value, VendorError> {
         let answered = self
-            .send(permit, Need::Read, path, parameters, &self.authorization)
+            .send(permit, need, path, parameters, &self.authorization)
             .await?;
         Ok(answered.body)
     }
@@ -484,7 +508,9 @@ impl MetaAds for MetaClient {
         }
         parameters.extend(after.map(|cursor| ("after", cursor.0.clone())));
         let path = format!("{}/insights", self.account);
-        let body = self.get(permit, &path, parameters).await?;
+        let body = self
+            .get_as(Need::Insights, permit, &path, parameters)
+            .await?;
         wire::insights(body, after, currency, query).map_err(|fault| self.odd(&fault))
     }
 
@@ -585,7 +611,7 @@ impl MetaAds for MetaClient {
             return Ok(None);
         }
         let fields = vec![("fields", lead_wire::LEAD_FIELDS.to_owned())];
-        match self.get(permit, id.as_str(), fields).await {
+        match self.get_as(Need::Leads, permit, id.as_str(), fields).await {
             Ok(body) => lead_wire::lead(&body, id, self.hasher.as_ref())
                 .map(Some)
                 .map_err(|fault| self.odd(&fault)),
@@ -733,16 +759,17 @@ mod tests {
 
     #[test]
     fn a_permit_allows_its_kind_alone() {
-        use CallKind::{Read, SafetyWrite, Write};
-        let check = |need: Need, allowed: [bool; 3]| {
-            assert_eq!(
-                [Read, Write, SafetyWrite].map(|kind| need.accepts(kind)),
-                allowed
-            );
+        use CallKind::{Insights, Leads, Read, SafetyWrite, Write};
+        let check = |need: Need, allowed: &[CallKind]| {
+            for kind in [Read, Insights, Leads, Write, SafetyWrite] {
+                assert_eq!(need.accepts(kind), allowed.contains(&kind), "{need:?}");
+            }
         };
-        check(Need::Read, [true, false, false]);
-        check(Need::Settings, [true, false, true]);
-        check(Need::Write, [false, true, false]);
-        check(Need::Pause, [false, true, true]);
+        check(Need::Read, &[Read]);
+        check(Need::Insights, &[Insights]);
+        check(Need::Leads, &[Leads]);
+        check(Need::Settings, &[Read, SafetyWrite]);
+        check(Need::Write, &[Write]);
+        check(Need::Pause, &[Write, SafetyWrite]);
     }
 }

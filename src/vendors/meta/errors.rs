@@ -5,6 +5,7 @@
 
 use serde_json::Value;
 
+use super::limits::{UseCase, score};
 use super::usage::{AccessTier, Usage};
 use crate::domain::time::{self, SignedDuration};
 use crate::vendors::{Refusal, VendorError};
@@ -27,7 +28,7 @@ pub enum Class {
     UseCaseLimit,
     /// Too many writes within a second.
     BurstLimit,
-    /// This object alone is locked for an hour.
+    /// This object alone is locked, for an hour or for the day.
     ObjectLocked,
     /// The account, or we, were flagged: stop, a person must look.
     Flagged,
@@ -76,7 +77,7 @@ const TABLE: &[(On, Class)] = &[
     (On::Pair(2, 1_504_042), Class::Permanent),
     (On::Pair(100, 3_191_001), Class::Permanent),
     (On::Pair(2_601, 1_815_107), Class::Temporary),
-    (On::Pair(17, 1_885_172), Class::Permanent), // spend cap, ten a day: never ours to change
+    (On::Pair(17, 1_885_172), Class::ObjectLocked), // a spend cap, ten a day
     (On::Pair(613, 1_487_742), Class::AccountLimit),
     (On::Pair(613, 1_487_632), Class::ObjectLocked),
     (On::Pair(613, 1_487_225), Class::ObjectLocked),
@@ -219,6 +220,8 @@ pub enum Rest {
     App(SignedDuration),
     /// The account's.
     Account(SignedDuration),
+    /// The account's calls of one use case.
+    UseCase(UseCase, SignedDuration),
 }
 
 impl Rest {
@@ -226,19 +229,35 @@ impl Rest {
     #[must_use]
     pub const fn span(self) -> SignedDuration {
         match self {
-            Self::App(span) | Self::Account(span) => span,
+            Self::App(span) | Self::Account(span) | Self::UseCase(_, span) => span,
         }
     }
 }
 
-/// The rest that a class asks for. Meta sends no `Retry-After`, so the headers of the same answer
-/// say how long, else the published block (300 s, 60 s with full access).
+/// The use case that a limit by the hour was hit for. Throttles of pages, Instagram, messages and
+/// catalogues stop what was called when they came.
 #[must_use]
-pub fn rest(class: Class, usage: &Usage, tier: AccessTier) -> Option<Rest> {
-    let block = match tier {
-        AccessTier::Development => time::seconds(300),
-        AccessTier::Full => time::seconds(60),
-    };
+pub fn use_case(code: Option<i64>, asked: UseCase) -> UseCase {
+    match code {
+        Some(80_000) => UseCase::Insights,
+        Some(80_004) => UseCase::Management,
+        Some(80_005) => UseCase::Leads,
+        _ => asked,
+    }
+}
+
+/// The rest that a class asks for, of an error with this code that a call of the use case `asked`
+/// was answered with. Meta sends no `Retry-After`, so the headers of the same answer say how long,
+/// else the published block (300 s, 60 s with full access).
+#[must_use]
+pub fn rest(
+    class: Class,
+    code: Option<i64>,
+    asked: UseCase,
+    usage: &Usage,
+    tier: AccessTier,
+) -> Option<Rest> {
+    let block = score(tier).block;
     match class {
         // Insights' limit of the app is by the hour; five minutes let some of it fall out.
         Class::AppLimit => Some(Rest::App(time::seconds(300))),
@@ -246,9 +265,12 @@ pub fn rest(class: Class, usage: &Usage, tier: AccessTier) -> Option<Rest> {
             let reset = usage.account_reset.unwrap_or(block);
             Some(Rest::Account(reset.max(block)))
         }
-        Class::UseCaseLimit => Some(Rest::Account(
-            usage.regain_any.unwrap_or(time::seconds(300)).max(block),
-        )),
+        Class::UseCaseLimit => {
+            let case = use_case(code, asked);
+            let regain = usage.regain(case).or(usage.regain_any);
+            let span = regain.unwrap_or(time::seconds(300)).max(block);
+            Some(Rest::UseCase(case, span))
+        }
         Class::BurstLimit => Some(Rest::Account(time::seconds(5))),
         Class::Abuse => Some(Rest::Account(time::hours(1))),
         Class::Temporary
@@ -355,7 +377,7 @@ mod tests {
         check(613, 5_044_001, 400, BurstLimit);
         check(613, 0, 400, Abuse);
         check(613, 1_996, 400, Abuse);
-        check(17, 1_885_172, 400, Permanent);
+        check(17, 1_885_172, 400, ObjectLocked);
         check(341, 0, 400, AppLimit);
         for number in [368, 1_404_078, 2_859_015, 1_404_163, 3_910_001] {
             check(number, 0, 400, Flagged);
@@ -448,21 +470,49 @@ mod tests {
         };
         let none = Usage::default();
         let check = |class, usage: &Usage, tier, expected| {
-            assert_eq!(rest(class, usage, tier), expected, "{class:?} {tier:?}");
+            let rest = rest(class, None, UseCase::Management, usage, tier);
+            assert_eq!(rest, expected, "{class:?} {tier:?}");
         };
         use AccessTier::{Development, Full};
         let account = |s| Some(Rest::Account(time::seconds(s)));
         check(Class::AccountLimit, &none, Development, account(300));
         check(Class::AccountLimit, &none, Full, account(60));
         check(Class::AccountLimit, &usage, Full, account(170));
-        check(Class::UseCaseLimit, &usage, Full, account(19 * 60));
-        check(Class::UseCaseLimit, &none, Full, account(300));
+        let case = |case, s| Some(Rest::UseCase(case, time::seconds(s)));
+        let management = UseCase::Management;
+        check(Class::UseCaseLimit, &usage, Full, case(management, 19 * 60));
+        check(Class::UseCaseLimit, &none, Full, case(management, 300));
         check(Class::BurstLimit, &usage, Full, account(5));
         check(Class::Abuse, &usage, Full, account(3_600));
         let app = Some(Rest::App(time::seconds(300)));
         check(Class::AppLimit, &usage, Full, app);
         for class in [Class::Temporary, Class::ObjectLocked, Class::Token] {
             check(class, &usage, Full, None);
+        }
+    }
+
+    #[test]
+    fn a_limit_by_the_hour_stops_its_own_use_case() {
+        let usage = Usage {
+            regains: vec![
+                (UseCase::Insights, time::minutes(7)),
+                (UseCase::Management, time::minutes(19)),
+            ],
+            regain_any: Some(time::minutes(19)),
+            ..Usage::default()
+        };
+        for (code, asked, case, minutes) in [
+            (80_000, UseCase::Management, UseCase::Insights, 7),
+            (80_004, UseCase::Insights, UseCase::Management, 19),
+            (80_005, UseCase::Management, UseCase::Leads, 19),
+            (80_001, UseCase::Leads, UseCase::Leads, 19),
+            (80_003, UseCase::Insights, UseCase::Insights, 7),
+            (32, UseCase::Leads, UseCase::Leads, 19),
+        ] {
+            let class = Class::UseCaseLimit;
+            let found = rest(class, Some(code), asked, &usage, AccessTier::Full);
+            let expected = Some(Rest::UseCase(case, time::minutes(minutes)));
+            assert_eq!(found, expected, "{code}");
         }
     }
 

@@ -5,6 +5,7 @@ pub mod client;
 pub mod errors;
 pub mod events;
 mod lead_wire;
+pub mod limits;
 pub mod signature;
 pub mod throttle;
 pub mod usage;

@@ -19,6 +19,9 @@ use arc_swap::ArcSwap;
 
 use tokio::sync::Notify;
 
+use super::limits::{
+    self, HOUR, MUTATIONS_PER_SECOND, Meter, READ_POINTS, UseCase, WRITE_POINTS, score,
+};
 use super::usage::{Share, Usage};
 use crate::clock::{self, Clock};
 use crate::domain::ids::{AdAccountId, TenantId};
@@ -27,15 +30,14 @@ use crate::vendors::pace::Pace;
 
 pub use super::usage::AccessTier;
 
-/// Points a read and a write cost.
-const READ_POINTS: u32 = 1;
-const WRITE_POINTS: u32 = 3;
-/// Meta takes at most 100 writes a second; half of them are ours at most.
-const BURST_MAX: u32 = 150;
+/// No bucket gives more at once: half of the writes that Meta takes within a second.
+const BURST_MAX: u32 = MUTATIONS_PER_SECOND / 2 * WRITE_POINTS;
 /// The span over which Meta's account score decays.
-const SPAN: SignedDuration = time::seconds(300);
-/// The span of the app's own limit.
-const HOUR: SignedDuration = time::hours(1);
+const SPAN: SignedDuration = score(AccessTier::Full).decay;
+/// The span of the limit on bursts of writes.
+const SECOND: SignedDuration = time::seconds(1);
+/// Syncs of accounts follow each other no faster, where [`GateConfig::sync_spread`] leaves the room.
+const SYNC_SPACING: SignedDuration = time::millis(600);
 /// The part of an hour's calls that may be made at once: syncs begin together at the full hour.
 const HOUR_BURST: u32 = 4;
 /// Idle buckets are forgotten once in so many permits.
@@ -50,8 +52,12 @@ const LONGEST: SignedDuration = time::hours(24);
 /// What a call does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum CallKind {
-    /// Reads.
+    /// Reads structure and settings.
     Read,
+    /// Reads figures.
+    Insights,
+    /// Reads leads of lead forms.
+    Leads,
     /// Changes something.
     Write,
     /// Stops money: a pause, or the read of the settings that goes before it.
@@ -64,9 +70,27 @@ impl CallKind {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Read => "read",
+            Self::Insights => "insights",
+            Self::Leads => "leads",
             Self::Write => "write",
             Self::SafetyWrite => "safety_write",
         }
+    }
+
+    /// The use case that Meta counts it under.
+    #[must_use]
+    pub const fn use_case(self) -> UseCase {
+        match self {
+            Self::Read | Self::Write | Self::SafetyWrite => UseCase::Management,
+            Self::Insights => UseCase::Insights,
+            Self::Leads => UseCase::Leads,
+        }
+    }
+
+    /// Whether it changes something.
+    #[must_use]
+    pub const fn is_write(self) -> bool {
+        matches!(self, Self::Write | Self::SafetyWrite)
     }
 }
 
@@ -107,6 +131,8 @@ pub struct GateConfig {
     pub max_wait: SignedDuration,
     /// How long a permit is good for, in the machine's time.
     pub permit_life: SignedDuration,
+    /// Over how much of each period the syncs of many accounts are spread.
+    pub sync_spread: SignedDuration,
 }
 
 impl Default for GateConfig {
@@ -123,6 +149,7 @@ impl Default for GateConfig {
             stop_at: 90.0,
             max_wait: time::minutes(2),
             permit_life: time::seconds(60),
+            sync_spread: time::minutes(10),
         }
     }
 }
@@ -181,6 +208,8 @@ pub enum Scope {
     App,
     /// One account.
     Account(AdAccountId),
+    /// One account's calls of one use case.
+    UseCase(AdAccountId, UseCase),
 }
 
 impl fmt::Display for Scope {
@@ -188,6 +217,7 @@ impl fmt::Display for Scope {
         match self {
             Self::App => f.write_str("app"),
             Self::Account(account) => account.fmt(f),
+            Self::UseCase(account, case) => write!(f, "{account}/{}", case.as_str()),
         }
     }
 }
@@ -219,6 +249,12 @@ pub struct UsageReading {
 }
 
 impl UsageReading {
+    /// Whether it concerns calls of a use case. Meta's systems count each for itself: figures that
+    /// are read too often stop no pause.
+    fn concerns(&self, case: UseCase) -> bool {
+        UseCase::of_limit(&self.kind).is_none_or(|of| of == case)
+    }
+
     /// What is left of it at `now`. Use falls out of Meta's window as time goes by; and reads that
     /// are refused bring no newer reading, so an old one must not stand for ever.
     fn at(&self, now: Timestamp) -> f64 {
@@ -243,6 +279,8 @@ pub struct GateSnapshot {
     pub cool_downs: Vec<CoolDown>,
     /// Percentages that still count.
     pub readings: Vec<UsageReading>,
+    /// The tier that Meta's headers told.
+    pub tier: Option<AccessTier>,
 }
 
 /// How much room there is for one account.
@@ -254,6 +292,8 @@ pub struct Headroom {
     pub account_percent: f64,
     /// Percent used of the app's closest limit.
     pub app_percent: f64,
+    /// Percent used of the closest limit that concerns a use case, whosever it is.
+    pub by_case: [(UseCase, f64); 3],
     /// How many times its points a call costs.
     pub cost_factor: u32,
     /// Whether reads and ordinary writes pass.
@@ -266,7 +306,7 @@ impl GateConfig {
     /// The shares of reads, writes and safety writes, each with something in it.
     fn shares(&self) -> [f64; 3] {
         let read = self.read_share.clamp(0.05, 0.9);
-        let write = self.write_share.clamp(0.05, 0.95 - read);
+        let write = self.write_share.clamp(0.05, (0.95 - read).max(0.05));
         [read, write, 1.0 - read - write]
     }
 
@@ -318,14 +358,18 @@ impl Buckets {
 fn points(tier: AccessTier, config: &GateConfig, at: usize, times: f64) -> (u32, u32) {
     // A reserve is for the moment: most of it may go at once. The others flow.
     const BURSTS: [(u32, u32); 3] = [(4, READ_POINTS), (4, WRITE_POINTS), (1, WRITE_POINTS)];
-    let limit = match tier {
-        AccessTier::Development => 60.0,
-        AccessTier::Full => 9_000.0,
-    };
-    let usable = limit * (1.0 - config.headroom.clamp(0.0, 0.95));
+    let limit = score(tier).points;
+    let usable = f64::from(limit) * (1.0 - config.headroom.clamp(0.0, 0.95));
     let points = (usable * config.shares()[at] * times).floor() as u32;
     let (part, least) = BURSTS[at];
     (points, (points / part).min(points * 2 / 3).max(least))
+}
+
+/// The writes that one account may have within a second.
+fn mutations(config: &GateConfig, clock: &Arc<dyn Clock>) -> Pace<AdAccountId> {
+    let usable = f64::from(MUTATIONS_PER_SECOND) * (1.0 - config.headroom.clamp(0.0, 0.95));
+    let writes = usable.floor() as u32;
+    Pace::new(writes, SECOND, writes / 2, clock.clone())
 }
 
 /// The app's calls of an hour: those of every kind, and those that only safety writes may make.
@@ -357,6 +401,8 @@ struct Limits {
     nodes: u32,
     development: Buckets,
     full: Buckets,
+    /// Writes of an account within a second, whatever their kind.
+    mutations: Arc<Pace<AdAccountId>>,
     hour: Hour,
 }
 
@@ -365,6 +411,7 @@ impl Limits {
         Self {
             development: Buckets::new(AccessTier::Development, &config, nodes, clock),
             full: Buckets::new(AccessTier::Full, &config, nodes, clock),
+            mutations: Arc::new(mutations(&config, clock)),
             hour: Hour::new(&config, nodes, clock),
             config,
             nodes,
@@ -380,6 +427,7 @@ impl Limits {
         Self {
             development: buckets(AccessTier::Development, &self.development),
             full: buckets(AccessTier::Full, &self.full),
+            mutations: self.mutations.clone(),
             hour: Hour::new(&self.config, nodes, clock),
             config: self.config.clone(),
             nodes,
@@ -406,6 +454,8 @@ struct State {
     cool_downs: BTreeMap<Scope, (Timestamp, String)>,
     readings: BTreeMap<(Scope, String), UsageReading>,
     tier: Option<AccessTier>,
+    meters: BTreeMap<(AdAccountId, UseCase), Meter>,
+    active_ads: BTreeMap<AdAccountId, u64>,
 }
 
 /// The gate; see the module's page.
@@ -415,6 +465,7 @@ pub struct MetaGate {
     clock: Arc<dyn Clock>,
     state: Mutex<State>,
     made: AtomicU32,
+    accounts: AtomicU32,
     alarm: Arc<Notify>,
 }
 
@@ -427,6 +478,7 @@ impl MetaGate {
             clock,
             state: Mutex::default(),
             made: AtomicU32::new(0),
+            accounts: AtomicU32::new(1),
             alarm: Arc::default(),
         }
     }
@@ -456,6 +508,38 @@ impl MetaGate {
             let new = Limits::new(config, limits.nodes, &self.clock);
             self.limits.store(Arc::new(new));
         }
+    }
+
+    /// Takes note of how many accounts are behind this app, whose syncs are then spread.
+    pub fn expect_accounts(&self, count: usize) {
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        self.accounts.store(count.max(1), Ordering::Relaxed);
+    }
+
+    /// How long after the others' common hour an account syncs: always the same for an account, and
+    /// the later the more accounts there are, so that a few wait for nothing and a thousand do not
+    /// wake together.
+    #[must_use]
+    pub fn sync_offset(&self, account: &AdAccountId) -> SignedDuration {
+        let accounts = self.accounts.load(Ordering::Relaxed);
+        let few = accounts.saturating_sub(1).min(1_000_000);
+        let span = SYNC_SPACING * i32::try_from(few).unwrap_or(i32::MAX);
+        let span = span.min(self.limits.load().config.sync_spread);
+        let place = limits::place(account.digits()) * span.as_secs_f64();
+        SignedDuration::try_from_secs_f64(place).unwrap_or(SignedDuration::ZERO)
+    }
+
+    /// Takes note of how many ads of an account are active, on which its quotas depend.
+    pub fn learn_active_ads(&self, account: &AdAccountId, active: u64) {
+        self.lock().active_ads.insert(account.clone(), active);
+    }
+
+    /// Takes note of an error of ours, which takes something off an account's quota.
+    pub fn user_error(&self, account: &AdAccountId, case: UseCase) {
+        let now = self.clock.now();
+        let mut state = self.lock();
+        let meter = state.meters.entry((account.clone(), case));
+        meter.or_default().user_error(now);
     }
 
     /// The id of the app it stands before, when that is not the installation's own.
@@ -491,6 +575,9 @@ impl MetaGate {
             for pace in accounts.chain(limits.full.account.iter()) {
                 pace.forget_idle();
             }
+            limits.mutations.forget_idle();
+            let now = self.clock.now();
+            self.lock().meters.retain(|_, meter| !meter.is_idle(now));
         }
         let made_at = self.clock.wall();
         Ok(Permit {
@@ -541,9 +628,14 @@ impl MetaGate {
         let account = &caller.account;
         let tier = limits.tier(&self.lock());
         let buckets = limits.buckets(tier);
-        let factor = self.headroom(account).cost_factor;
+        let factor = self.cost_factor(limits, account, kind);
+        if kind.is_write() {
+            let pace = &limits.mutations;
+            self.drain(caller, pace, account, 1, ACCOUNT_SHARE, deadline)
+                .await?;
+        }
         let (points, at) = match kind {
-            CallKind::Read => (READ_POINTS * factor, 0),
+            CallKind::Read | CallKind::Insights | CallKind::Leads => (READ_POINTS * factor, 0),
             CallKind::Write => (WRITE_POINTS * factor, 1),
             // A pause costs what it costs: it is what the reserve is for, and takes from it only
             // what ordinary calls have not left over.
@@ -552,6 +644,7 @@ impl MetaGate {
                     let hour = &limits.hour.safety;
                     self.drain(caller, hour, &(), 1, APP_HOUR, deadline).await?;
                 }
+                self.count(account, kind);
                 let left_over = buckets.account[1].take(account, WRITE_POINTS).is_ok();
                 if left_over && buckets.app[1].take(&(), WRITE_POINTS).is_ok() {
                     return Ok(());
@@ -569,8 +662,23 @@ impl MetaGate {
         if kind != CallKind::SafetyWrite {
             let hour = &limits.hour.any;
             self.drain(caller, hour, &(), 1, APP_HOUR, deadline).await?;
+            self.count(account, kind);
         }
         Ok(())
+    }
+
+    /// Counts a call for its use case.
+    fn count(&self, account: &AdAccountId, kind: CallKind) {
+        let now = self.clock.now();
+        let mut state = self.lock();
+        let meter = state.meters.entry((account.clone(), kind.use_case()));
+        meter.or_default().call(now);
+    }
+
+    fn cost_factor(&self, limits: &Limits, account: &AdAccountId, kind: CallKind) -> u32 {
+        let now = self.clock.now();
+        let percent = self.lock().percent(limits, account, kind.use_case(), now);
+        limits.config.cost_factor(percent)
     }
 
     /// Takes tokens one burst at a time, since no more are ever there at once.
@@ -605,28 +713,32 @@ impl MetaGate {
     pub fn closed(&self, account: &AdAccountId, kind: CallKind) -> Option<Closed> {
         let now = self.clock.now();
         let state = self.lock();
-        if let Some(cool_down) = state.cool_down(account, now) {
+        let case = kind.use_case();
+        if let Some(cool_down) = state.cool_down(account, Some(case), now) {
             return Some(Closed {
                 until: cool_down.until,
                 reason: cool_down.reason,
             });
         }
-        let limit = match kind {
-            CallKind::Read | CallKind::Write => self.limits.load().config.stop_at,
-            CallKind::SafetyWrite => return None,
-        };
-        let over = state
+        if kind == CallKind::SafetyWrite {
+            return None;
+        }
+        let limits = self.limits.load();
+        let stop_at = limits.config.stop_at;
+        let told = state
             .of(account)
-            .filter(|reading| reading.at(now) >= limit)
-            .max_by_key(|reading| reading.falls_below(limit))?;
+            .filter(|reading| reading.concerns(case) && reading.at(now) >= stop_at)
+            .map(|reading| {
+                let until = reading.falls_below(stop_at);
+                (until, reading.percent, reading.kind.as_str())
+            });
+        let (percent, until) = state.own_use(&limits, account, case, now);
+        let counted = (percent >= stop_at).then_some((until, percent, case.as_str()));
+        let (until, percent, limit) = told.chain(counted).max_by_key(|(until, ..)| *until)?;
         Some(Closed {
-            until: over
-                .falls_below(limit)
-                .max(time::add(now, time::seconds(1))),
+            until: until.max(time::add(now, time::seconds(1))),
             reason: format!(
-                "{:.0} % of Meta's limit {} is used, {}s stop at {limit:.0} %",
-                over.percent,
-                over.kind,
+                "{percent:.0} % of Meta's limit {limit} is used, {}s stop at {stop_at:.0} %",
                 kind.as_str()
             ),
         })
@@ -656,11 +768,16 @@ impl MetaGate {
             );
         }
         state.readings.retain(|_, reading| reading.at(at) > 0.0);
+        for (case, percent) in &usage.calls {
+            if let Some(meter) = state.meters.get_mut(&(account.clone(), *case)) {
+                meter.learn(*percent, at);
+            }
+        }
         drop(state);
-        if let Some(regain) = usage.regain {
-            let until = time::add(at, regain);
+        for (case, regain) in &usage.regains {
+            let until = time::add(at, *regain);
             let reason = "Meta says that calls are not let in yet";
-            self.cool_down(Scope::Account(account.clone()), until, reason);
+            self.cool_down(Scope::UseCase(account.clone(), *case), until, reason);
         }
     }
 
@@ -684,6 +801,7 @@ impl MetaGate {
     pub fn headroom(&self, account: &AdAccountId) -> Headroom {
         let now = self.clock.now();
         let state = self.lock();
+        let limits = self.limits.load();
         let most = |of_app: bool| {
             state
                 .of(account)
@@ -691,14 +809,17 @@ impl MetaGate {
                 .map(|reading| reading.at(now))
                 .fold(0.0, f64::max)
         };
-        let (account_percent, app_percent) = (most(false), most(true));
+        let by_case = UseCase::ALL.map(|case| (case, state.percent(&limits, account, case, now)));
+        let own = UseCase::ALL.map(|case| state.own_use(&limits, account, case, now).0);
+        let account_percent = own.into_iter().fold(most(false), f64::max);
+        let app_percent = most(true);
         let percent = account_percent.max(app_percent);
-        let cool_down = state.cool_down(account, now);
-        let limits = self.limits.load();
+        let cool_down = state.cool_down(account, None, now);
         Headroom {
             tier: limits.tier(&state),
             account_percent,
             app_percent,
+            by_case,
             cost_factor: limits.config.cost_factor(percent),
             is_open: cool_down.is_none() && percent < limits.config.stop_at,
             cool_down,
@@ -725,6 +846,7 @@ impl MetaGate {
                 .filter(|reading| reading.at(now) > 0.0)
                 .cloned()
                 .collect(),
+            tier: state.tier,
         }
     }
 
@@ -735,6 +857,8 @@ impl MetaGate {
         }
         let now = self.clock.now();
         let mut state = self.lock();
+        // What this process has heard itself is newer.
+        state.tier = state.tier.or(snapshot.tier);
         for reading in snapshot.readings {
             let key = (reading.scope.clone(), reading.kind.clone());
             let known = state.readings.get(&key).map_or(0.0, |known| known.at(now));
@@ -757,13 +881,54 @@ impl State {
             .values()
             .filter(move |reading| match &reading.scope {
                 Scope::App => true,
-                Scope::Account(own) => own == account,
+                Scope::Account(own) | Scope::UseCase(own, _) => own == account,
             })
     }
 
-    fn cool_down(&self, account: &AdAccountId, now: Timestamp) -> Option<CoolDown> {
+    /// Percent used of the closest limit that concerns a use case.
+    fn percent(
+        &self,
+        limits: &Limits,
+        account: &AdAccountId,
+        case: UseCase,
+        now: Timestamp,
+    ) -> f64 {
+        self.of(account)
+            .filter(|reading| reading.concerns(case))
+            .map(|reading| reading.at(now))
+            .fold(self.own_use(limits, account, case, now).0, f64::max)
+    }
+
+    /// Percent used of an account's quota by own calls, and until when that is too much.
+    fn own_use(
+        &self,
+        limits: &Limits,
+        account: &AdAccountId,
+        case: UseCase,
+        now: Timestamp,
+    ) -> (f64, Timestamp) {
+        let Some(meter) = self.meters.get(&(account.clone(), case)) else {
+            return (0.0, now);
+        };
+        let active = self.active_ads.get(account).copied().unwrap_or(0);
+        let quota = meter.quota(case, limits.tier(self), active, now);
+        meter.used(quota, limits.config.stop_at, now)
+    }
+
+    /// The longest cool-down that concerns calls of a use case, or of any.
+    fn cool_down(
+        &self,
+        account: &AdAccountId,
+        case: Option<UseCase>,
+        now: Timestamp,
+    ) -> Option<CoolDown> {
+        let cases = UseCase::ALL
+            .into_iter()
+            .filter(|of| case.is_none_or(|case| case == *of))
+            .map(|case| Scope::UseCase(account.clone(), case));
         [Scope::App, Scope::Account(account.clone())]
             .into_iter()
+            .chain(cases)
             .filter_map(|scope| {
                 let (until, reason) = self.cool_downs.get(&scope)?;
                 (*until > now).then(|| CoolDown {

@@ -374,3 +374,145 @@ async fn a_permit_goes_stale() {
     assert!(permit.is_stale(time::add(at, seconds(61))));
     assert!(permit.is_stale(time::sub(at, seconds(1))), "clock set back");
 }
+
+#[tokio::test]
+async fn each_use_case_is_throttled_by_itself() {
+    let rig = rig(GateConfig::default());
+    let told = |kind: &str, percent| Usage {
+        readings: vec![Reading {
+            share: Share::Account,
+            kind: kind.to_owned(),
+            percent,
+            horizon: hours(1),
+        }],
+        ..Usage::default()
+    };
+    let closed = |kind| rig.gate.closed(&account(1), kind).is_some();
+    rig.gate.observe(&account(1), &told("ads_insights", 95.0));
+    assert!(closed(CallKind::Insights));
+    for kind in [CallKind::Read, CallKind::Leads, CallKind::Write] {
+        assert!(!closed(kind), "{kind:?}: figures alone are read too often");
+    }
+    // An hour of figures is over before that of management begins.
+    let until = time::add(rig.clock.now(), minutes(30));
+    let scope = |case| Scope::UseCase(account(1), case);
+    rig.gate
+        .cool_down(scope(UseCase::Management), until, "code 80004");
+    assert!(closed(CallKind::SafetyWrite) && closed(CallKind::Write));
+    assert!(!closed(CallKind::Leads));
+    let again = MetaGate::new(GateConfig::default(), Arc::new(rig.clock.clone()));
+    again.restore(rig.gate.snapshot());
+    assert!(again.closed(&account(1), CallKind::SafetyWrite).is_some());
+    assert_eq!(again.closed(&account(1), CallKind::Leads), None);
+    assert_eq!(again.closed(&account(2), CallKind::Insights), None);
+}
+
+#[tokio::test]
+async fn the_formula_by_active_ads_holds_without_any_header() {
+    // 300 calls an hour and 40 for each active ad; reads stop at 90 % of that.
+    for (active, most) in [(0, 270), (5, 450)] {
+        let rig = rig(GateConfig {
+            app_calls_per_hour: 100_000,
+            headroom: 0.0,
+            read_share: 0.85,
+            max_wait: seconds(1),
+            slow_at: 89.0,
+            ..GateConfig::default()
+        });
+        rig.gate.learn_active_ads(&account(1), active);
+        let mut passed = Vec::new();
+        for _ in 0..2_000 {
+            if rig.permit(1, CallKind::Read).await.is_ok() {
+                passed.push((rig.clock.now(), 1));
+            }
+            rig.clock.advance(seconds(4)).await;
+        }
+        let found = most_in_any_window(&passed, hours(1));
+        assert!((most * 9 / 10..=most).contains(&found), "{found} of {most}");
+        while rig.permit(1, CallKind::Read).await.is_ok() {
+            rig.clock.advance(seconds(4)).await;
+        }
+        assert!(rig.permit(1, CallKind::SafetyWrite).await.is_ok());
+    }
+}
+
+#[tokio::test]
+async fn no_more_writes_in_a_second_than_meta_takes() {
+    let rig = rig(GateConfig {
+        tier: AccessTier::Full,
+        app_calls_per_hour: 1_000_000,
+        app_factor: 1_000,
+        ..GateConfig::default()
+    });
+    let (gate, clock) = (rig.gate.clone(), rig.clock.clone());
+    let passed = Arc::new(Mutex::new(Vec::new()));
+    let all = {
+        let passed = passed.clone();
+        async move {
+            for kind in [
+                CallKind::Write,
+                CallKind::SafetyWrite,
+                CallKind::SafetyWrite,
+            ] {
+                let (gate, clock, passed) = (gate.clone(), clock.clone(), passed.clone());
+                let hold = clock.hold();
+                tokio::spawn(async move {
+                    for _ in 0..150 {
+                        let _ = gate.permit(&caller(1), kind, SignedDuration::ZERO).await;
+                        passed.lock().unwrap().push((clock.now(), 1));
+                    }
+                    drop(hold);
+                });
+            }
+        }
+    };
+    rig.run(all).await;
+    rig.clock.advance(hours(1)).await;
+    let mut passed = passed.lock().unwrap().clone();
+    passed.sort();
+    assert_eq!(passed.len(), 450);
+    let most = most_in_any_window(&passed, SECOND);
+    assert!(
+        most <= 80,
+        "100 less a fifth, but {most} left in one second"
+    );
+}
+
+#[tokio::test]
+async fn a_thousand_accounts_do_not_wake_together() {
+    let rig = rig(GateConfig::default());
+    let offset = |n| rig.gate.sync_offset(&account(n));
+    assert_eq!(
+        offset(1),
+        SignedDuration::ZERO,
+        "one alone waits for nothing"
+    );
+    rig.gate.expect_accounts(3);
+    assert!((1..=3).all(|n| offset(n) <= seconds(2)));
+    rig.gate.expect_accounts(1_000);
+    let mut seconds_of: BTreeMap<i64, u32> = BTreeMap::new();
+    for n in 1..=1_000 {
+        assert_eq!(offset(n), offset(n), "stable");
+        assert!(offset(n) <= minutes(10));
+        *seconds_of.entry(offset(n).as_secs()).or_default() += 1;
+    }
+    let most = seconds_of.values().max().unwrap();
+    assert!(*most <= 9 && seconds_of.len() > 400, "{most} in one second");
+}
+
+#[tokio::test]
+async fn the_tier_that_headers_told_outlives_a_restart() {
+    let config = GateConfig {
+        tier: AccessTier::Full,
+        ..GateConfig::default()
+    };
+    let rig = rig(config.clone());
+    let told = Usage {
+        tier: Some(AccessTier::Development),
+        ..Usage::default()
+    };
+    rig.gate.observe(&account(1), &told);
+    let again = MetaGate::new(config, Arc::new(rig.clock.clone()));
+    again.restore(rig.gate.snapshot());
+    assert_eq!(again.headroom(&account(2)).tier, AccessTier::Development);
+}

@@ -3,6 +3,7 @@
 
 use serde_json::Value;
 
+use super::limits::UseCase;
 use crate::domain::time::{self, SignedDuration};
 
 /// The access that Meta has granted to the app: how large its limits are. Meta renamed the tiers
@@ -13,6 +14,25 @@ pub enum AccessTier {
     Development,
     /// 9000 points in 300 s.
     Full,
+}
+
+impl AccessTier {
+    /// Meta's word for it in headers.
+    #[must_use]
+    pub const fn header(self) -> &'static str {
+        match self {
+            Self::Development => "development_access",
+            Self::Full => "standard_access",
+        }
+    }
+
+    /// The tier that a header names.
+    #[must_use]
+    pub fn of_header(word: &str) -> Option<Self> {
+        [Self::Development, Self::Full]
+            .into_iter()
+            .find(|tier| tier.header() == word)
+    }
 }
 
 /// Whom a limit belongs to.
@@ -46,10 +66,12 @@ pub struct Usage {
     pub tier: Option<AccessTier>,
     /// How long until the account's score is reset.
     pub account_reset: Option<SignedDuration>,
-    /// How long until calls of the kind `ads_management` are let in again, when they are not now.
-    pub regain: Option<SignedDuration>,
+    /// How long until calls of a use case are let in again, for those that are not let in now.
+    pub regains: Vec<(UseCase, SignedDuration)>,
     /// The longest such time of any kind.
     pub regain_any: Option<SignedDuration>,
+    /// The percentage of calls alone, of each use case: what its quota can be learned from.
+    pub calls: Vec<(UseCase, f64)>,
 }
 
 /// Longest wait believed.
@@ -88,20 +110,36 @@ impl Usage {
         usage
     }
 
-    fn use_case(&mut self, case: &Value) {
-        let kind = case.get("type").and_then(Value::as_str).unwrap_or("other");
+    fn use_case(&mut self, object: &Value) {
+        let kind = object
+            .get("type")
+            .and_then(Value::as_str)
+            .unwrap_or("other");
         // The key is a business or an account, not always the one called; it is counted as ours,
         // since a limit that seems too close only slows us down.
-        self.take(Share::Account, kind, highest(case), time::hours(1));
-        self.tier(case);
+        self.take(Share::Account, kind, highest(object), time::hours(1));
+        self.tier(object);
         // Minutes, unlike the account's seconds.
-        let regain = number(case.get("estimated_time_to_regain_access"))
+        let regain = number(object.get("estimated_time_to_regain_access"))
             .and_then(|minutes| span(minutes, 60))
             .filter(|span| span.is_positive());
         self.regain_any = self.regain_any.max(regain);
-        if kind == "ads_management" {
-            self.regain = self.regain.max(regain);
+        let Some(case) = UseCase::of_limit(kind) else {
+            return;
+        };
+        if let Some(regain) = regain {
+            keep_most(&mut self.regains, case, regain);
         }
+        if let Some(calls) = number(object.get("call_count")) {
+            keep_most(&mut self.calls, case, calls);
+        }
+    }
+
+    /// How long until calls of a use case are let in again, when they are not now.
+    #[must_use]
+    pub fn regain(&self, case: UseCase) -> Option<SignedDuration> {
+        let found = self.regains.iter().find(|(of, _)| *of == case);
+        found.map(|(_, span)| *span)
     }
 
     fn take(&mut self, share: Share, kind: &str, percent: Option<f64>, horizon: SignedDuration) {
@@ -122,10 +160,9 @@ impl Usage {
     }
 
     fn tier(&mut self, object: &Value) {
-        let tier = match object.get("ads_api_access_tier").and_then(Value::as_str) {
-            Some("development_access") => AccessTier::Development,
-            Some("standard_access") => AccessTier::Full,
-            _ => return,
+        let word = object.get("ads_api_access_tier").and_then(Value::as_str);
+        let Some(tier) = word.and_then(AccessTier::of_header) else {
+            return;
         };
         self.tier = Some(self.tier.map_or(tier, |known| known.min(tier)));
     }
@@ -134,6 +171,15 @@ impl Usage {
     #[must_use]
     pub fn highest(&self) -> Option<f64> {
         self.readings.iter().map(|r| r.percent).reduce(f64::max)
+    }
+}
+
+/// Keeps the larger of what is there and what comes.
+fn keep_most<T: PartialOrd>(of: &mut Vec<(UseCase, T)>, case: UseCase, value: T) {
+    match of.iter_mut().find(|(known, _)| *known == case) {
+        Some((_, known)) if *known < value => *known = value,
+        Some(_) => {}
+        None => of.push((case, value)),
     }
 }
 
@@ -227,7 +273,21 @@ mod tests {
         );
         let usage = usage(&headers);
         assert_eq!(usage.tier, Some(AccessTier::Development), "the lower one");
-        assert_eq!(usage.regain, Some(time::minutes(19)));
+        assert_eq!(
+            usage.regains,
+            [
+                (UseCase::Management, time::minutes(19)),
+                (UseCase::Leads, time::minutes(40)),
+            ]
+        );
+        assert_eq!(
+            usage.calls,
+            [
+                (UseCase::Management, 100.0),
+                (UseCase::Insights, 5.0),
+                (UseCase::Leads, 1.0),
+            ]
+        );
         assert_eq!(usage.regain_any, Some(time::minutes(40)));
         assert_eq!(usage.highest(), Some(100.0));
     }
