@@ -29,6 +29,7 @@ pub mod revenue;
 mod sql;
 pub mod sqlite;
 pub mod status;
+pub mod syncs;
 pub mod tenants;
 pub mod tokens;
 pub mod visits;
@@ -58,6 +59,7 @@ pub trait Store:
     + privacy::ErasureStore
     + revenue::RevenueStore
     + status::StatusStore
+    + syncs::SyncStore
     + tenants::TenantStore
     + tokens::TokenStore
     + visits::VisitStore
@@ -85,6 +87,7 @@ impl<T> Store for T where
         + privacy::ErasureStore
         + revenue::RevenueStore
         + status::StatusStore
+        + syncs::SyncStore
         + tenants::TenantStore
         + tokens::TokenStore
         + visits::VisitStore

@@ -13,6 +13,8 @@ pub(in crate::store) const NUDGES_KEPT: usize = 1_024;
 pub enum Nudge {
     /// There is something to do for a tenant.
     Tenant(TenantId),
+    /// A sync of a tenant is asked for.
+    Sync(TenantId),
     /// Nudges may have been missed: there may be something to do for any tenant.
     Any,
 }
@@ -51,6 +53,10 @@ pub trait NudgeStore {
     /// Tells every listener on every node, this one's too, that there is something to do for a
     /// tenant. Returns at once; a nudge that is lost costs time and nothing else.
     fn nudge(&self, tenant: &TenantId);
+
+    /// Tells every listener on every node that a sync of a tenant is asked for. Nobody hears it beyond
+    /// the process where a file is the store.
+    fn nudge_sync(&self, tenant: &TenantId);
 
     /// Tells every listener that there may be something to do for any tenant.
     fn nudge_everyone(&self);

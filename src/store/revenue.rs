@@ -57,18 +57,29 @@ pub struct RevenueTotals {
 
 /// The ledger, append-only.
 #[async_trait]
-pub trait RevenueStore {
-    /// Settles a deal: credit, attempts, conversions (one per deal, stage and time, updated in
-    /// place) and ledger entries, in one transaction. If the deal has a newer revision by now it
-    /// stays unsettled, and what was written stands. Entries are only ever added. Settling from one
-    /// revision a second time is a `WrongCount`, so that nothing counts twice. A layer's attempt is
-    /// logged when its answer is another than its last one on this deal.
+pub trait RevenueStore: Sync {
+    /// Settles deals, all in one transaction. Of each: credit, attempts, conversions (one per deal, stage and time, updated in
+    /// place) and ledger entries. If the deal has a newer revision by now it stays unsettled, and what
+    /// was written stands. Entries are only ever added. Settling from one revision a second time is a
+    /// `WrongCount`, so that nothing counts twice; then none of the deals is settled. A layer's attempt
+    /// is logged when its answer is another than its last one on this deal.
+    async fn settle_deals(
+        &self,
+        tenant: &TenantId,
+        settled: &[SettledDeal],
+        now: Timestamp,
+    ) -> Result<(), StoreError>;
+
+    /// Settles one deal, as [`RevenueStore::settle_deals`] does many.
     async fn settle_deal(
         &self,
         tenant: &TenantId,
         settled: &SettledDeal,
         now: Timestamp,
-    ) -> Result<(), StoreError>;
+    ) -> Result<(), StoreError> {
+        let settled = std::slice::from_ref(settled);
+        self.settle_deals(tenant, settled, now).await
+    }
 
     /// What each layer last answered on a deal, in the order of the layers, and when.
     async fn attempts(
@@ -82,6 +93,13 @@ pub trait RevenueStore {
         &self,
         tenant: &TenantId,
         deal: &DealId,
+    ) -> Result<Vec<RevenueEntry>, StoreError>;
+
+    /// The entries of these deals, each deal's in the order they were made.
+    async fn deal_ledgers(
+        &self,
+        tenant: &TenantId,
+        deals: &[DealId],
     ) -> Result<Vec<RevenueEntry>, StoreError>;
 
     /// Totals per ad credited (`None`: unattributed) of entries that occurred from `from` on, by ad;

@@ -17,6 +17,7 @@ mod rest;
 mod retention;
 mod revenue;
 mod server;
+mod syncs;
 mod tokens;
 mod visits;
 
@@ -275,8 +276,15 @@ suite! {
         a_retry_falls_due,
         settled_deals_are_unsettled_in_batches,
         pipeline_stages_are_replaced;
+    syncs:
+        a_sync_is_asked_for_taken_up_and_answered,
+        a_sync_asked_for_anew_is_done_anew,
+        a_list_tells_what_is_not_as_it_is_kept,
+        open_deals_are_those_that_are_there_and_not_closed,
+        merged_deals_hand_their_credit_on;
     revenue:
         settling_writes_all_of_it,
+        many_deals_are_settled_or_none,
         the_last_answer_of_each_layer_is_read,
         a_state_is_settled_once,
         a_newer_revision_stays_unsettled,

@@ -16,6 +16,8 @@ pub const COPIED: &[&str] = &[
     "meta_leads",
     "erasures",
     "deal_requests",
+    "deal_merges",
+    "sync_requests",
     "crm_deals",
     "crm_deal_contacts",
     "crm_events",

@@ -1,7 +1,7 @@
 //! Deals, contacts and the stages they passed. What the CRM said is recorded under the tenant's lock:
 //! what is kept is read whole, the news is held against it, and the difference is written whole.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use async_trait::async_trait;
 use sqlx::postgres::PgRow;
@@ -14,10 +14,11 @@ use crate::domain::time::{Timestamp, from_micros};
 use crate::store::StoreError;
 use crate::store::crm::{CreditedDeal, CrmStore, UnsettledDeal};
 use crate::store::sql::crm::{
-    as_kept, contact_read_at, credited, differs, facts_as_kept, read_at as kept_at, read_bare,
-    read_contact, read_stage, read_unsettled, without_erased,
+    contact_read_at, credited, facts_as_kept, read_at as kept_at, read_bare, read_contact,
+    read_stage, read_unsettled, without_erased,
 };
 use crate::store::sql::last_of_each;
+use crate::store::sql::recording::Recording;
 use crate::store::sql::values::{clean, clean_opt, id, micros, micros_opt};
 
 const READING: &str = "reading deals";
@@ -125,112 +126,68 @@ async fn read_all(
     read_unsettled(rows, deals)
 }
 
-/// What is kept of the deals that are to be recorded, and what is to be written of them.
-#[derive(Default)]
-struct Recording<'d> {
-    /// Each deal's own row and when it was read.
-    kept: HashMap<DealId, (Deal, Timestamp)>,
-    events: HashSet<(String, i64, String)>,
-    contacts: HashMap<String, BTreeSet<String>>,
-    new_events: Vec<(&'d str, i64, &'d str)>,
-    /// Deals whose contacts are others than before.
-    other_contacts: BTreeSet<&'d str>,
-    /// The last state of each deal, and by how many revisions it moves on.
-    states: BTreeMap<&'d str, (&'d Deal, i64)>,
+/// Reads what is kept of the deals.
+async fn begin<'d>(
+    tx: &mut Tx,
+    tenant: &TenantId,
+    deals: &'d [Deal],
+) -> Result<Recording<'d>, StoreError> {
+    let ids = column(deals, |deal| deal.id.as_str());
+    let rows = tx
+        .rows(
+            sqlx::query(concat!(
+                "select ",
+                columns!(),
+                " from crm_deals where tenant = $1 and id = any ($2) order by id for update"
+            ))
+            .bind(tenant.as_str())
+            .bind(&ids),
+        )
+        .await?;
+    let mut recording = Recording {
+        events: events(tx, tenant, &ids).await?.into_iter().collect(),
+        ..Recording::default()
+    };
+    for row in &rows {
+        let deal = read_bare(row)?;
+        let read_at = kept_at(row)?;
+        recording.kept.insert(deal.id.clone(), (deal, read_at));
+    }
+    for (deal, contact) in contacts_of(tx, tenant, &ids).await? {
+        recording.contacts.entry(deal).or_default().insert(contact);
+    }
+    Ok(recording)
 }
 
-impl<'d> Recording<'d> {
-    /// Reads what is kept of the deals.
-    async fn begin(tx: &mut Tx, tenant: &TenantId, deals: &'d [Deal]) -> Result<Self, StoreError> {
-        let ids = column(deals, |deal| deal.id.as_str());
-        let rows = tx
-            .rows(
-                sqlx::query(concat!(
-                    "select ",
-                    columns!(),
-                    " from crm_deals where tenant = $1 and id = any ($2) order by id for update"
-                ))
-                .bind(tenant.as_str())
-                .bind(&ids),
-            )
-            .await?;
-        let mut recording = Self {
-            events: events(tx, tenant, &ids).await?.into_iter().collect(),
-            ..Self::default()
-        };
-        for row in &rows {
-            let deal = read_bare(row)?;
-            let read_at = kept_at(row)?;
-            recording.kept.insert(deal.id.clone(), (deal, read_at));
-        }
-        for (deal, contact) in contacts_of(tx, tenant, &ids).await? {
-            recording.contacts.entry(deal).or_default().insert(contact);
-        }
-        Ok(recording)
-    }
-
-    /// Holds a deal against what is kept; `true` when it differs.
-    fn take_up(&mut self, deal: &'d Deal, read_at: Timestamp) -> bool {
-        let name = deal.id.as_str();
-        let mut is_new_state = match self.kept.get(&deal.id) {
-            Some((_, kept_at)) if *kept_at > read_at => return false,
-            Some((known, _)) => differs(known.clone(), deal),
-            None => true,
-        };
-        for change in &deal.history {
-            let (at, stage) = (micros(change.at), change.stage.as_str());
-            if self.events.insert((name.to_owned(), at, stage.to_owned())) {
-                self.new_events.push((name, at, stage));
-                is_new_state = true;
-            }
-        }
-        let wanted: BTreeSet<String> = deal
-            .contacts
-            .iter()
-            .map(|contact| contact.as_str().to_owned())
-            .collect();
-        let known = self.contacts.entry(name.to_owned()).or_default();
-        if *known != wanted {
-            *known = wanted;
-            self.other_contacts.insert(name);
-            is_new_state = true;
-        }
-        let state = self.states.entry(name).or_insert((deal, 0));
-        state.0 = deal;
-        state.1 += i64::from(is_new_state);
-        self.kept.insert(deal.id.clone(), (as_kept(deal), read_at));
-        is_new_state
-    }
-
-    /// Writes the differences.
-    async fn write(
-        self,
-        tx: &mut Tx,
-        tenant: &TenantId,
-        read_at: Timestamp,
-    ) -> Result<(), StoreError> {
-        if !self.new_events.is_empty() {
-            tx.run(
-                sqlx::query(
-                    "insert into crm_events (tenant, deal_id, entered_at, stage_id)
+/// Writes the differences.
+async fn write(
+    recording: Recording<'_>,
+    tx: &mut Tx,
+    tenant: &TenantId,
+    read_at: Timestamp,
+) -> Result<(), StoreError> {
+    if !recording.new_events.is_empty() {
+        tx.run(
+            sqlx::query(
+                "insert into crm_events (tenant, deal_id, entered_at, stage_id)
                      select $1, * from unnest($2::text[], $3::bigint[], $4::text[])
                      on conflict do nothing",
-                )
-                .bind(tenant.as_str())
-                .bind(column(&self.new_events, |(deal, ..)| *deal))
-                .bind(column(&self.new_events, |(_, at, _)| *at))
-                .bind(column(&self.new_events, |(.., stage)| *stage)),
             )
-            .await?;
-        }
-        if !self.other_contacts.is_empty() {
-            self.replace_contacts(tx, tenant).await?;
-        }
-        let states: Vec<(&Deal, i64)> = self.states.into_values().collect();
-        if states.is_empty() {
-            return Ok(());
-        }
-        tx.run(
+            .bind(tenant.as_str())
+            .bind(column(&recording.new_events, |(deal, ..)| *deal))
+            .bind(column(&recording.new_events, |(_, at, _)| *at))
+            .bind(column(&recording.new_events, |(.., stage)| *stage)),
+        )
+        .await?;
+    }
+    if !recording.other_contacts.is_empty() {
+        replace_contacts(&recording, tx, tenant).await?;
+    }
+    let states: Vec<(&Deal, i64)> = recording.states.into_values().collect();
+    if states.is_empty() {
+        return Ok(());
+    }
+    tx.run(
             sqlx::query(
                 "insert into crm_deals (tenant, read_at, settled_revision, id, name, pipeline_id,
                      stage_id, amount_decimal, amount_currency, created_at, updated_at,
@@ -266,34 +223,33 @@ impl<'d> Recording<'d> {
             .bind(column(&states, |(_, steps)| *steps)),
         )
         .await?;
-        Ok(())
-    }
+    Ok(())
+}
 
-    async fn replace_contacts(&self, tx: &mut Tx, tenant: &TenantId) -> Result<(), StoreError> {
-        let deals: Vec<&str> = self.other_contacts.iter().copied().collect();
-        let pairs: Vec<(&str, &String)> = deals
-            .iter()
-            .filter_map(|deal| self.contacts.get(*deal).map(|contacts| (*deal, contacts)))
-            .flat_map(|(deal, contacts)| contacts.iter().map(move |contact| (deal, contact)))
-            .collect();
-        tx.run(
-            sqlx::query("delete from crm_deal_contacts where tenant = $1 and deal_id = any ($2)")
-                .bind(tenant.as_str())
-                .bind(&deals),
-        )
-        .await?;
-        tx.run(
-            sqlx::query(
-                "insert into crm_deal_contacts (tenant, deal_id, contact_id)
-                 select $1, * from unnest($2::text[], $3::text[])",
-            )
+async fn replace_contacts(
+    recording: &Recording<'_>,
+    tx: &mut Tx,
+    tenant: &TenantId,
+) -> Result<(), StoreError> {
+    let deals: Vec<&str> = recording.other_contacts.iter().copied().collect();
+    let pairs = recording.contact_pairs();
+    tx.run(
+        sqlx::query("delete from crm_deal_contacts where tenant = $1 and deal_id = any ($2)")
             .bind(tenant.as_str())
-            .bind(column(&pairs, |(deal, _)| *deal))
-            .bind(column(&pairs, |(_, contact)| contact.as_str())),
+            .bind(&deals),
+    )
+    .await?;
+    tx.run(
+        sqlx::query(
+            "insert into crm_deal_contacts (tenant, deal_id, contact_id)
+                 select $1, * from unnest($2::text[], $3::text[])",
         )
-        .await?;
-        Ok(())
-    }
+        .bind(tenant.as_str())
+        .bind(column(&pairs, |(deal, _)| *deal))
+        .bind(column(&pairs, |(_, contact)| contact.as_str())),
+    )
+    .await?;
+    Ok(())
 }
 
 /// Contacts that were erased on request: they are not brought back by a later read.
@@ -414,12 +370,12 @@ impl CrmStore for PostgresStore {
         let mut tx = self.write_in(Section::Crm, tenant, doing).await?;
         let erased = erased(&mut tx, tenant).await?;
         let deals = &without_erased(deals, &erased)[..];
-        let mut recording = Recording::begin(&mut tx, tenant, deals).await?;
+        let mut recording = begin(&mut tx, tenant, deals).await?;
         let mut different = 0;
         for deal in deals {
             different += u64::from(recording.take_up(deal, read_at));
         }
-        recording.write(&mut tx, tenant, read_at).await?;
+        write(recording, &mut tx, tenant, read_at).await?;
         if !missing.is_empty() {
             different += tx
                 .run(

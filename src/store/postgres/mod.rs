@@ -29,6 +29,7 @@ mod revenue;
 mod schema;
 mod session;
 mod status;
+mod syncs;
 mod tenants;
 mod tokens;
 mod visits;

@@ -17,6 +17,10 @@ const CHANNEL: &str = "roasd_nudge";
 /// What is sent in place of a tenant's name to tell of any: no tenant is called so.
 const ANY: &str = "*";
 
+/// What stands before a tenant's name to tell that its sync is asked for: no tenant is called so, and
+/// an older node takes it for nobody's nudge.
+const SYNC: char = '!';
+
 /// How long a listener hears nothing before it asks whether the server is still there.
 const QUIET: Duration = Duration::from_secs(20);
 
@@ -53,6 +57,9 @@ impl Nudger {
                     match word {
                         Word::Nudge(Nudge::Tenant(tenant)) => {
                             payloads.insert(tenant.to_string());
+                        }
+                        Word::Nudge(Nudge::Sync(tenant)) => {
+                            payloads.insert(format!("{SYNC}{tenant}"));
                         }
                         Word::Nudge(Nudge::Any) => {
                             payloads.insert(ANY.to_owned());
@@ -107,6 +114,10 @@ impl NudgeStore for PostgresStore {
         self.nudger.tell(Nudge::Tenant(tenant.clone()));
     }
 
+    fn nudge_sync(&self, tenant: &TenantId) {
+        self.nudger.tell(Nudge::Sync(tenant.clone()));
+    }
+
     fn nudge_everyone(&self) {
         self.nudger.tell(Nudge::Any);
     }
@@ -153,9 +164,14 @@ async fn hear(listener: &mut PgListener, sender: &broadcast::Sender<Nudge>) {
         match tokio::time::timeout(QUIET, listener.try_recv()).await {
             Ok(Ok(Some(heard))) => {
                 // Whatever else may be sent on this channel is nobody's nudge.
-                if heard.payload() == ANY {
+                let payload = heard.payload();
+                if payload == ANY {
                     let _ = sender.send(Nudge::Any);
-                } else if let Ok(tenant) = TenantId::new(heard.payload()) {
+                } else if let Some(tenant) = payload.strip_prefix(SYNC) {
+                    if let Ok(tenant) = TenantId::new(tenant) {
+                        let _ = sender.send(Nudge::Sync(tenant));
+                    }
+                } else if let Ok(tenant) = TenantId::new(payload) {
                     let _ = sender.send(Nudge::Tenant(tenant)); // the loop above sees who listens
                 }
             }

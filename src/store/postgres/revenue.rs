@@ -225,19 +225,23 @@ async fn write_entries(
 
 #[async_trait]
 impl RevenueStore for PostgresStore {
-    async fn settle_deal(
+    async fn settle_deals(
         &self,
         tenant: &TenantId,
-        settled: &SettledDeal,
+        settled: &[SettledDeal],
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let doing = "settling a deal";
-        check_entries(settled, doing)?;
+        for settled in settled {
+            check_entries(settled, doing)?;
+        }
         let mut tx = self.write_for(tenant, doing).await?;
-        settle_row(&mut tx, tenant, settled, now).await?;
-        write_attempts(&mut tx, tenant, settled, now).await?;
-        write_conversions(&mut tx, tenant, settled, now).await?;
-        write_entries(&mut tx, tenant, settled, now).await?;
+        for settled in settled {
+            settle_row(&mut tx, tenant, settled, now).await?;
+            write_attempts(&mut tx, tenant, settled, now).await?;
+            write_conversions(&mut tx, tenant, settled, now).await?;
+            write_entries(&mut tx, tenant, settled, now).await?;
+        }
         tx.commit().await
     }
 
@@ -271,6 +275,22 @@ impl RevenueStore for PostgresStore {
         .bind(tenant.as_str())
         .bind(deal.as_str());
         let rows = self.rows("reading a deal's ledger", query).await?;
+        rows.iter().map(read_entry).collect()
+    }
+
+    async fn deal_ledgers(
+        &self,
+        tenant: &TenantId,
+        deals: &[DealId],
+    ) -> Result<Vec<RevenueEntry>, StoreError> {
+        let query = sqlx::query(
+            "select deal_id, ad_id, ad_set_id, campaign_id, method, confidence, kind, stage,
+                 amount_minor, currency, is_cash, occurred_at
+             from revenue_ledger where tenant = $1 and deal_id = any ($2) order by sequence",
+        )
+        .bind(tenant.as_str())
+        .bind(column(deals, DealId::as_str));
+        let rows = self.rows("reading the ledgers of deals", query).await?;
         rows.iter().map(read_entry).collect()
     }
 

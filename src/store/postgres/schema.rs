@@ -41,6 +41,11 @@ const SCRIPTS: &[Script] = &[
         include_str!("../../../migrations/postgres/0005_leads.sql"),
     ),
     (
+        6,
+        "syncs",
+        include_str!("../../../migrations/postgres/0006_syncs.sql"),
+    ),
+    (
         7,
         "coverage",
         include_str!("../../../migrations/postgres/0007_coverage.sql"),

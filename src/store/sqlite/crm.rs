@@ -8,18 +8,21 @@ use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 
 use super::faults::fault;
 use super::{BIND_LIMIT, SqliteStore};
-use crate::domain::deal::{Contact, Deal, PipelineStage, StageChange};
+use crate::domain::deal::{Contact, ContactFacts, Deal, PipelineStage, StageChange};
 use crate::domain::ids::{ContactId, DealId, TenantId};
 use crate::domain::time::{Timestamp, from_micros};
 use crate::store::StoreError;
 use crate::store::crm::{CreditedDeal, CrmStore, UnsettledDeal};
 use crate::store::sql::crm::{
-    contact_read_at, credited, differs, facts_as_kept, read_at as kept_at, read_bare, read_contact,
+    contact_read_at, credited, facts_as_kept, read_at as kept_at, read_bare, read_contact,
     read_stage, read_unsettled, without_erased,
 };
+use crate::store::sql::json;
+use crate::store::sql::recording::Recording;
 use crate::store::sql::values::{clean, clean_opt, id, micros, micros_opt};
 
 const READING: &str = "reading deals";
+const RECORDING: &str = "recording what the CRM said";
 
 /// Asks for deals, within the transaction of what made them wanted.
 pub(super) async fn request(
@@ -141,145 +144,230 @@ async fn read_all(
     read_unsettled(rows, deals)
 }
 
-/// Records one deal; `true` when it differs from before.
-async fn record(
+/// Reads what is kept of the deals.
+async fn begin<'d>(
     conn: &mut SqliteConnection,
     tenant: &TenantId,
-    deal: &Deal,
+    deals: &'d [Deal],
+) -> Result<Recording<'d>, StoreError> {
+    let ids: Vec<&str> = deals.iter().map(|deal| deal.id.as_str()).collect();
+    let ids = json(&ids, RECORDING)?;
+    let mut recording = Recording::default();
+    let rows = sqlx::query(
+        "select * from crm_deals
+         where tenant = $1 and id in (select value from json_each($2))",
+    )
+    .bind(tenant.as_str())
+    .bind(&ids)
+    .fetch_all(&mut *conn)
+    .await
+    .map_err(fault(RECORDING))?;
+    for row in &rows {
+        let deal = read_bare(row)?;
+        let kept = (deal.id.clone(), (deal, kept_at(row)?));
+        recording.kept.extend([kept]);
+    }
+    let events: Vec<(String, i64, String)> = sqlx::query_as(
+        "select deal_id, entered_at, stage_id from crm_events
+         where tenant = $1 and deal_id in (select value from json_each($2))",
+    )
+    .bind(tenant.as_str())
+    .bind(&ids)
+    .fetch_all(&mut *conn)
+    .await
+    .map_err(fault(RECORDING))?;
+    recording.events.extend(events);
+    let contacts: Vec<(String, String)> = sqlx::query_as(
+        "select deal_id, contact_id from crm_deal_contacts
+         where tenant = $1 and deal_id in (select value from json_each($2))",
+    )
+    .bind(tenant.as_str())
+    .bind(&ids)
+    .fetch_all(conn)
+    .await
+    .map_err(fault(RECORDING))?;
+    for (deal, contact) in contacts {
+        recording.contacts.entry(deal).or_default().insert(contact);
+    }
+    Ok(recording)
+}
+
+/// Carries out a statement that takes the tenant and many rows as one value: a statement costs two
+/// thread switches, and a row as many milliseconds of a backfill.
+async fn write_many<R: serde::Serialize>(
+    conn: &mut SqliteConnection,
+    statement: &'static str,
+    tenant: &TenantId,
+    rows: &[R],
+) -> Result<u64, StoreError> {
+    if rows.is_empty() {
+        return Ok(0);
+    }
+    let done = sqlx::query(statement)
+        .bind(tenant.as_str())
+        .bind(json(rows, RECORDING)?)
+        .execute(conn)
+        .await
+        .map_err(fault(RECORDING))?;
+    Ok(done.rows_affected())
+}
+
+/// Writes the differences.
+async fn write(
+    recording: &Recording<'_>,
+    conn: &mut SqliteConnection,
+    tenant: &TenantId,
     read_at: Timestamp,
-) -> Result<bool, StoreError> {
-    let doing = "recording a deal";
-    let before = sqlx::query("select * from crm_deals where tenant = $1 and id = $2")
-        .bind(tenant.as_str())
-        .bind(deal.id.as_str())
-        .fetch_optional(&mut *conn)
-        .await
-        .map_err(fault(doing))?;
-    if let Some(row) = &before
-        && kept_at(row)? > read_at
-    {
-        return Ok(false);
-    }
-    let mut is_new_state = true;
-    if let Some(row) = &before {
-        is_new_state = differs(read_bare(row)?, deal);
-    }
-    for change in &deal.history {
-        let done = sqlx::query(
-            "insert into crm_events (tenant, deal_id, entered_at, stage_id)
-             values ($1, $2, $3, $4) on conflict do nothing",
-        )
-        .bind(tenant.as_str())
-        .bind(deal.id.as_str())
-        .bind(micros(change.at))
-        .bind(change.stage.as_str())
-        .execute(&mut *conn)
-        .await
-        .map_err(fault(doing))?;
-        is_new_state |= done.rows_affected() > 0;
-    }
-    is_new_state |= replace_contacts(conn, tenant, deal).await?;
-    sqlx::query(
+) -> Result<(), StoreError> {
+    write_many(
+        conn,
+        "insert into crm_events (tenant, deal_id, entered_at, stage_id)
+         select $1, value->>0, value->>1, value->>2 from json_each($2) where true
+         on conflict do nothing",
+        tenant,
+        &recording.new_events,
+    )
+    .await?;
+    let others: Vec<&str> = recording.other_contacts.iter().copied().collect();
+    write_many(
+        conn,
+        "delete from crm_deal_contacts
+         where tenant = $1 and deal_id in (select value from json_each($2))",
+        tenant,
+        &others,
+    )
+    .await?;
+    write_many(
+        conn,
+        "insert into crm_deal_contacts (tenant, deal_id, contact_id)
+         select $1, value->>0, value->>1 from json_each($2)",
+        tenant,
+        &recording.contact_pairs(),
+    )
+    .await?;
+    let states: Vec<_> = recording
+        .states
+        .values()
+        .map(|(deal, steps)| {
+            let amount = deal.amount.as_ref();
+            (
+                deal.id.as_str(),
+                clean(&deal.name),
+                deal.pipeline.as_str(),
+                deal.stage.as_str(),
+                amount.map(|amount| clean(&amount.decimal)),
+                amount.and_then(|amount| clean_opt(amount.currency.as_deref())),
+                micros(deal.created_at),
+                micros(deal.updated_at),
+                i64::from(deal.is_archived),
+                micros(read_at),
+                steps,
+            )
+        })
+        .collect();
+    write_many(
+        conn,
         "insert into crm_deals (tenant, id, name, pipeline_id, stage_id, amount_decimal,
              amount_currency, created_at, updated_at, is_archived, read_at, revision,
              settled_revision)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 1, 0)
+         select $1, value->>0, value->>1, value->>2, value->>3, value->>4, value->>5, value->>6,
+             value->>7, value->>8, value->>9, value->>10, 0
+         from json_each($2) where true
          on conflict (tenant, id) do update set
-             name = case crm_deals.name when '' then '' else excluded.name end, pipeline_id = excluded.pipeline_id,
-             stage_id = excluded.stage_id, amount_decimal = excluded.amount_decimal,
-             amount_currency = excluded.amount_currency, created_at = excluded.created_at,
-             updated_at = excluded.updated_at, is_archived = excluded.is_archived,
-             read_at = excluded.read_at, revision = crm_deals.revision + $12",
+             name = case crm_deals.name when '' then '' else excluded.name end,
+             pipeline_id = excluded.pipeline_id, stage_id = excluded.stage_id,
+             amount_decimal = excluded.amount_decimal, amount_currency = excluded.amount_currency,
+             created_at = excluded.created_at, updated_at = excluded.updated_at,
+             is_archived = excluded.is_archived, read_at = excluded.read_at,
+             revision = crm_deals.revision + excluded.revision",
+        tenant,
+        &states,
     )
-    .bind(tenant.as_str())
-    .bind(deal.id.as_str())
-    .bind(clean(&deal.name))
-    .bind(deal.pipeline.as_str())
-    .bind(deal.stage.as_str())
-    .bind(deal.amount.as_ref().map(|amount| clean(&amount.decimal)))
-    .bind(
-        deal.amount
-            .as_ref()
-            .and_then(|amount| clean_opt(amount.currency.as_deref())),
-    )
-    .bind(micros(deal.created_at))
-    .bind(micros(deal.updated_at))
-    .bind(i64::from(deal.is_archived))
-    .bind(micros(read_at))
-    .bind(i64::from(is_new_state))
-    .execute(conn)
-    .await
-    .map_err(fault(doing))?;
-    Ok(is_new_state)
+    .await?;
+    Ok(())
 }
 
-/// Makes a deal's contacts those of `deal`; `true` when they were others.
-async fn replace_contacts(
+/// Of contacts those that are to be written: the last of each, unless what is kept is newer. Also
+/// names those whose facts are others than before.
+async fn differing<'c>(
     conn: &mut SqliteConnection,
     tenant: &TenantId,
-    deal: &Deal,
-) -> Result<bool, StoreError> {
-    let doing = "recording a deal's contacts";
-    let known: Vec<String> = sqlx::query_scalar(
-        "select contact_id from crm_deal_contacts where tenant = $1 and deal_id = $2",
-    )
-    .bind(tenant.as_str())
-    .bind(deal.id.as_str())
-    .fetch_all(&mut *conn)
-    .await
-    .map_err(fault(doing))?;
-    let known: BTreeSet<&str> = known.iter().map(String::as_str).collect();
-    let wanted: BTreeSet<&str> = deal.contacts.iter().map(|id| id.as_str()).collect();
-    if known == wanted {
-        return Ok(false);
-    }
-    sqlx::query("delete from crm_deal_contacts where tenant = $1 and deal_id = $2")
-        .bind(tenant.as_str())
-        .bind(deal.id.as_str())
-        .execute(&mut *conn)
-        .await
-        .map_err(fault(doing))?;
-    for contact in wanted {
-        sqlx::query(
-            "insert into crm_deal_contacts (tenant, deal_id, contact_id) values ($1, $2, $3)",
-        )
-        .bind(tenant.as_str())
-        .bind(deal.id.as_str())
-        .bind(contact)
-        .execute(&mut *conn)
-        .await
-        .map_err(fault(doing))?;
-    }
-    Ok(true)
-}
-
-/// Records one contact; `true` when its facts differ from before.
-async fn record_contact(
-    conn: &mut SqliteConnection,
-    tenant: &TenantId,
-    contact: &Contact,
+    contacts: &[&'c Contact],
     read_at: Timestamp,
-) -> Result<bool, StoreError> {
-    let doing = "recording a contact";
-    let before = sqlx::query("select * from crm_contacts where tenant = $1 and id = $2")
-        .bind(tenant.as_str())
-        .bind(contact.id.as_str())
-        .fetch_optional(&mut *conn)
-        .await
-        .map_err(fault(doing))?;
-    let mut differs = true;
-    if let Some(row) = &before {
-        if contact_read_at(row)? > read_at {
-            return Ok(false);
-        }
-        differs = read_contact(row)?.facts != facts_as_kept(&contact.facts);
+) -> Result<(Vec<&'c Contact>, Vec<&'c str>), StoreError> {
+    let ids: Vec<&str> = contacts.iter().map(|contact| contact.id.as_str()).collect();
+    let rows = sqlx::query(
+        "select * from crm_contacts
+         where tenant = $1 and id in (select value from json_each($2))",
+    )
+    .bind(tenant.as_str())
+    .bind(json(&ids, RECORDING)?)
+    .fetch_all(conn)
+    .await
+    .map_err(fault(RECORDING))?;
+    let mut kept: BTreeMap<ContactId, (ContactFacts, Timestamp)> = BTreeMap::new();
+    for row in &rows {
+        let contact = read_contact(row)?;
+        kept.insert(contact.id, (contact.facts, contact_read_at(row)?));
     }
-    let facts = &contact.facts;
-    sqlx::query(
+    let (mut written, mut changed) = (BTreeMap::new(), BTreeSet::new());
+    for contact in contacts {
+        let facts = facts_as_kept(&contact.facts);
+        let known = kept.get(&contact.id);
+        if known.is_some_and(|(_, kept_at)| *kept_at > read_at) {
+            continue;
+        }
+        if known.is_none_or(|(known, _)| *known != facts) {
+            changed.insert(contact.id.as_str());
+        }
+        kept.insert(contact.id.clone(), (facts, read_at));
+        written.insert(contact.id.as_str(), *contact);
+    }
+    Ok((
+        written.into_values().collect(),
+        changed.into_iter().collect(),
+    ))
+}
+
+async fn write_contacts(
+    conn: &mut SqliteConnection,
+    tenant: &TenantId,
+    contacts: &[&Contact],
+    read_at: Timestamp,
+) -> Result<(), StoreError> {
+    let rows: Vec<_> = contacts
+        .iter()
+        .map(|contact| {
+            let facts = &contact.facts;
+            let texts = [
+                &facts.roasd_click_id,
+                &facts.facebook_click_id,
+                &facts.meta_lead_id,
+                &facts.ad_id,
+                &facts.ad_set_id,
+                &facts.campaign_id,
+                &facts.first_url,
+            ];
+            (
+                contact.id.as_str(),
+                texts.map(|text| clean_opt(text.as_deref())),
+                micros_opt(facts.created_at),
+                micros(contact.updated_at),
+                micros(read_at),
+                facts.email.as_ref().map(|hash| hash.0.as_str()),
+                facts.phone.as_ref().map(|hash| hash.0.as_str()),
+            )
+        })
+        .collect();
+    write_many(
+        conn,
         "insert into crm_contacts (tenant, id, roasd_click_id, facebook_click_id, meta_lead_id,
              ad_id, ad_set_id, campaign_id, first_url, created_at, updated_at, read_at, email_hash,
              phone_hash)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+         select $1, value->>0, value->>'$[1][0]', value->>'$[1][1]', value->>'$[1][2]',
+             value->>'$[1][3]', value->>'$[1][4]', value->>'$[1][5]', value->>'$[1][6]', value->>2,
+             value->>3, value->>4, value->>5, value->>6
+         from json_each($2) where true
          on conflict (tenant, id) do update set
              roasd_click_id = excluded.roasd_click_id,
              facebook_click_id = excluded.facebook_click_id,
@@ -288,25 +376,11 @@ async fn record_contact(
              first_url = excluded.first_url, created_at = excluded.created_at,
              updated_at = excluded.updated_at, read_at = excluded.read_at,
              email_hash = excluded.email_hash, phone_hash = excluded.phone_hash",
+        tenant,
+        &rows,
     )
-    .bind(tenant.as_str())
-    .bind(contact.id.as_str())
-    .bind(clean_opt(facts.roasd_click_id.as_deref()))
-    .bind(clean_opt(facts.facebook_click_id.as_deref()))
-    .bind(clean_opt(facts.meta_lead_id.as_deref()))
-    .bind(clean_opt(facts.ad_id.as_deref()))
-    .bind(clean_opt(facts.ad_set_id.as_deref()))
-    .bind(clean_opt(facts.campaign_id.as_deref()))
-    .bind(clean_opt(facts.first_url.as_deref()))
-    .bind(micros_opt(facts.created_at))
-    .bind(micros(contact.updated_at))
-    .bind(micros(read_at))
-    .bind(facts.email.as_ref().map(|hash| hash.0.as_str()))
-    .bind(facts.phone.as_ref().map(|hash| hash.0.as_str()))
-    .execute(conn)
-    .await
-    .map_err(fault(doing))?;
-    Ok(differs)
+    .await?;
+    Ok(())
 }
 
 #[async_trait]
@@ -349,37 +423,43 @@ impl CrmStore for SqliteStore {
     ) -> Result<u64, StoreError> {
         let doing = "recording deals";
         let mut tx = self.write_for(tenant, doing).await?;
-        let mut different = 0;
         let erased = erased(&mut tx, tenant).await?;
-        for deal in without_erased(deals, &erased).iter() {
-            different += u64::from(record(&mut tx, tenant, deal, read_at).await?);
+        let deals = &without_erased(deals, &erased)[..];
+        let mut recording = begin(&mut tx, tenant, deals).await?;
+        let mut different = 0;
+        for deal in deals {
+            different += u64::from(recording.take_up(deal, read_at));
         }
-        for deal in missing {
-            let done = sqlx::query(
-                "update crm_deals
-                 set is_archived = 1, read_at = $3, revision = revision + 1
-                 where tenant = $1 and id = $2 and is_archived = 0 and read_at <= $3",
-            )
-            .bind(tenant.as_str())
-            .bind(deal.as_str())
-            .bind(micros(read_at))
-            .execute(&mut *tx)
-            .await
-            .map_err(fault(doing))?;
-            different += done.rows_affected();
-        }
-        for deal in deals.iter().map(|deal| &deal.id).chain(missing) {
-            sqlx::query(
-                "delete from deal_requests
-                 where tenant = $1 and deal_id = $2 and last_asked_at <= $3",
-            )
-            .bind(tenant.as_str())
-            .bind(deal.as_str())
-            .bind(micros(read_at))
-            .execute(&mut *tx)
-            .await
-            .map_err(fault(doing))?;
-        }
+        write(&recording, &mut tx, tenant, read_at).await?;
+        let missing: Vec<_> = missing
+            .iter()
+            .map(|deal| (deal.as_str(), micros(read_at)))
+            .collect();
+        different += write_many(
+            &mut tx,
+            "update crm_deals
+             set is_archived = 1, read_at = new.read_at, revision = revision + 1
+             from (select value->>0 as id, value->>1 as read_at from json_each($2)) as new
+             where tenant = $1 and crm_deals.id = new.id and is_archived = 0
+               and crm_deals.read_at <= new.read_at",
+            tenant,
+            &missing,
+        )
+        .await?;
+        let read: Vec<_> = deals
+            .iter()
+            .map(|deal| (deal.id.as_str(), micros(read_at)))
+            .chain(missing)
+            .collect();
+        write_many(
+            &mut tx,
+            "delete from deal_requests
+             where tenant = $1 and deal_id in (select value->>0 from json_each($2))
+               and last_asked_at <= (select value->>1 from json_each($2) limit 1)",
+            tenant,
+            &read,
+        )
+        .await?;
         tx.commit().await.map_err(fault(doing))?;
         Ok(different)
     }
@@ -393,24 +473,22 @@ impl CrmStore for SqliteStore {
         let doing = "recording contacts";
         let mut tx = self.write_for(tenant, doing).await?;
         let erased = erased(&mut tx, tenant).await?;
-        for contact in contacts
+        let contacts: Vec<&Contact> = contacts
             .iter()
             .filter(|contact| !erased.contains(&contact.id))
-        {
-            if !record_contact(&mut tx, tenant, contact, read_at).await? {
-                continue;
-            }
-            sqlx::query(
-                "update crm_deals set revision = revision + 1
-                 where tenant = $1 and id in (
-                     select deal_id from crm_deal_contacts where tenant = $1 and contact_id = $2)",
-            )
-            .bind(tenant.as_str())
-            .bind(contact.id.as_str())
-            .execute(&mut *tx)
-            .await
-            .map_err(fault(doing))?;
-        }
+            .collect();
+        let (written, changed) = differing(&mut tx, tenant, &contacts, read_at).await?;
+        write_contacts(&mut tx, tenant, &written, read_at).await?;
+        write_many(
+            &mut tx,
+            "update crm_deals set revision = revision + 1
+             where tenant = $1 and id in (
+                 select deal_id from crm_deal_contacts
+                 where tenant = $1 and contact_id in (select value from json_each($2)))",
+            tenant,
+            &changed,
+        )
+        .await?;
         tx.commit().await.map_err(fault(doing))
     }
 

@@ -26,6 +26,7 @@ mod privacy;
 mod revenue;
 mod schema;
 mod status;
+mod syncs;
 mod tenants;
 mod tokens;
 mod visits;

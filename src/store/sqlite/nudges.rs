@@ -45,6 +45,10 @@ impl NudgeStore for SqliteStore {
         self.nudges.ring(Nudge::Tenant(tenant.clone()));
     }
 
+    fn nudge_sync(&self, tenant: &TenantId) {
+        self.nudges.ring(Nudge::Sync(tenant.clone()));
+    }
+
     fn nudge_everyone(&self) {
         self.nudges.ring(Nudge::Any);
     }

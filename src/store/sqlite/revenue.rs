@@ -188,18 +188,22 @@ async fn write_entries(
 
 #[async_trait]
 impl RevenueStore for SqliteStore {
-    async fn settle_deal(
+    async fn settle_deals(
         &self,
         tenant: &TenantId,
-        settled: &SettledDeal,
+        settled: &[SettledDeal],
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        check_entries(settled, DOING)?;
+        for settled in settled {
+            check_entries(settled, DOING)?;
+        }
         let mut tx = self.write_for(tenant, DOING).await?;
-        settle_row(&mut tx, tenant, settled, now).await?;
-        write_attempts(&mut tx, tenant, settled, now).await?;
-        write_conversions(&mut tx, tenant, settled, now).await?;
-        write_entries(&mut tx, tenant, settled, now).await?;
+        for settled in settled {
+            settle_row(&mut tx, tenant, settled, now).await?;
+            write_attempts(&mut tx, tenant, settled, now).await?;
+            write_conversions(&mut tx, tenant, settled, now).await?;
+            write_entries(&mut tx, tenant, settled, now).await?;
+        }
         tx.commit().await.map_err(fault(DOING))
     }
 
@@ -234,6 +238,25 @@ impl RevenueStore for SqliteStore {
         .fetch_all(&self.readers)
         .await
         .map_err(fault("reading a deal's ledger"))?;
+        rows.iter().map(read_entry).collect()
+    }
+
+    async fn deal_ledgers(
+        &self,
+        tenant: &TenantId,
+        deals: &[DealId],
+    ) -> Result<Vec<RevenueEntry>, StoreError> {
+        let doing = "reading the ledgers of deals";
+        let deals: Vec<&str> = deals.iter().map(DealId::as_str).collect();
+        let rows = sqlx::query(
+            "select * from revenue_ledger
+             where tenant = $1 and deal_id in (select value from json_each($2)) order by sequence",
+        )
+        .bind(tenant.as_str())
+        .bind(json(&deals, doing)?)
+        .fetch_all(&self.readers)
+        .await
+        .map_err(fault(doing))?;
         rows.iter().map(read_entry).collect()
     }
 

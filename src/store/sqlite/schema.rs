@@ -43,6 +43,11 @@ const SCRIPTS: &[Script] = &[
         include_str!("../../../migrations/sqlite/0005_leads.sql"),
     ),
     (
+        6,
+        "syncs",
+        include_str!("../../../migrations/sqlite/0006_syncs.sql"),
+    ),
+    (
         7,
         "coverage",
         include_str!("../../../migrations/sqlite/0007_coverage.sql"),

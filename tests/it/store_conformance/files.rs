@@ -304,6 +304,8 @@ pub(super) const TABLES: &[&str] = &[
     "crm_contacts",
     "crm_pipeline_stages",
     "deal_requests",
+    "deal_merges",
+    "sync_requests",
     "click_tracking",
     "meta_leads",
     "erasures",

@@ -356,6 +356,17 @@ pub(super) async fn a_deposed_holder_cannot_write_by_any_method(db: Db) {
     assert_deposed(s.set_cursor(tenant, "c", "1", at(0)).await);
     assert_deposed(s.register_model(&model).await);
     assert_deposed(s.settle_deal(tenant, &settle, at(9)).await);
+    let page = roasd::store::syncs::ListedPage {
+        deals: &[],
+        is_archived: false,
+        scan: at(9),
+        horizon: at(0),
+    };
+    let progress = roasd::store::syncs::SyncProgress::default();
+    assert_deposed(s.note_listed(tenant, &page).await);
+    assert_deposed(s.tell_sync(tenant, at(1), &progress, at(9)).await);
+    assert_deposed(s.record_merges(tenant, &[], at(9)).await);
+    assert_deposed(s.unsettle_merged(tenant, &[deal_id("d")]).await);
     assert_deposed(s.record_stage_values(tenant, &[], at(9)).await);
     assert_deposed(s.unsettle_deals(tenant, None, 9).await);
     assert_deposed(s.ensure_tenant(tenant, "Acme", at(9)).await);
@@ -469,6 +480,8 @@ pub(super) async fn a_nudge_is_heard_by_all_who_listen(db: Db) {
     }
     db.nudge(&acme());
     assert_eq!(one.next().await, Some(Nudge::Tenant(acme())));
+    db.nudge_sync(&acme());
+    assert_eq!(one.next().await, Some(Nudge::Sync(acme())));
     db.nudge_everyone();
     assert_eq!(one.next().await, Some(Nudge::Any));
     db.close().await;

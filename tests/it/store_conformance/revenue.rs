@@ -63,6 +63,21 @@ async fn ledger(db: &Db, id: &str) -> Vec<RevenueEntry> {
     db.deal_ledger(&acme(), &deal_id(id)).await.unwrap()
 }
 
+pub(super) async fn many_deals_are_settled_or_none(db: Db) {
+    let (a, b) = (fresh(&db, "a").await, fresh(&db, "b").await);
+    let of = |deal: &str, revision| settled(deal, revision, vec![entry(deal, None, 100, 1)]);
+    let many = [of("a", a), of("b", b + 7)];
+    assert_lost(db.settle_deals(&acme(), &many, at(20)).await);
+    assert!(ledger(&db, "a").await.is_empty());
+    let many = [of("a", a), of("b", b)];
+    db.settle_deals(&acme(), &many, at(20)).await.unwrap();
+    assert!(unsettled(&db, 21).await.is_empty());
+    let ids = ["a", "b", "none"].map(deal_id);
+    let found = db.deal_ledgers(&acme(), &ids).await.unwrap();
+    let entries = many.into_iter().flat_map(|settled| settled.entries);
+    assert_eq!(found, entries.collect::<Vec<_>>());
+}
+
 pub(super) async fn settling_writes_all_of_it(db: Db) {
     let revision = fresh(&db, "a").await;
     let entries = vec![
