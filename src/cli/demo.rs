@@ -235,10 +235,12 @@ pub fn write_config(dir: &Path, sandbox: &Sandbox, settings: &Settings) -> anyho
     writeln!(
         text,
         "[meta]\nbase_url = \"{}\"\napp_id = \"{}\"\napp_secret = {app_secret}\naccess_tier = \"standard\"\n\n\
-         [hubspot]\nbase_url = \"{}\"\nclient_secret = {client_secret}\ncalls_per_10s = 190\n",
+         [hubspot]\nbase_url = \"{}\"\nclient_secret = {client_secret}\ncalls_per_10s = 190\n\
+         searches_per_second = {}\n",
         sandbox.meta_base(),
         vendors.app_id,
         sandbox.hubspot_base(),
+        if vendors.is_unlimited { 5 } else { 3 },
     )?;
     for spec in &vendors.tenants {
         tenant_config(&mut text, spec, settings, &secret)?;

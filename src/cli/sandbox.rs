@@ -25,6 +25,12 @@ pub struct SandboxArgs {
     /// How many tenants: gyms, shops and clinics by turns.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=2_000))]
     pub tenants: u32,
+    /// Deals that each tenant has in its CRM from the 80 days before, for rehearsals of a backfill.
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
+    pub backlog: u32,
+    /// Let HubSpot take any number of calls.
+    #[arg(long)]
+    pub unlimited: bool,
     /// Where to listen; loopback only.
     #[arg(long, default_value = "127.0.0.1:8790")]
     pub listen: SocketAddr,
@@ -50,6 +56,11 @@ pub async fn run(args: &SandboxArgs, out: &mut (dyn Write + Send)) -> anyhow::Re
     std::fs::create_dir_all(&args.dir)?;
     let mut config = SandboxConfig::demo(&args.dir, args.seed).with_tenants(args.tenants);
     config.listen = args.listen;
+    config.is_unlimited = args.unlimited;
+    for tenant in &mut config.tenants {
+        tenant.backlog_deals = args.backlog;
+        tenant.backlog_as_lived = true;
+    }
     let begin = Sandbox::resume_time(&args.dir)?.unwrap_or(config.start);
     // The printed configuration takes whole seconds, and both must live by one time.
     let anchor = time::from_seconds(SystemClock::real().now().as_second());

@@ -409,7 +409,10 @@ fn event_id(event: &CrmEvent) -> String {
     match &event.kind {
         CrmKind::Creation => format!("{}/{at}/creation", event.deal),
         CrmKind::Association { contact } => format!("{}/{at}/contact/{contact}", event.deal),
-        CrmKind::Property { name, .. } => format!("{}/{at}/{name}", event.deal),
+        CrmKind::Property { name, value } => format!("{}/{at}/{name}/{value}", event.deal),
+        CrmKind::Deletion => format!("{}/{at}/deletion", event.deal),
+        CrmKind::Restore => format!("{}/{at}/restore", event.deal),
+        CrmKind::Merge { .. } => format!("{}/{at}/merge", event.deal),
     }
 }
 
@@ -420,6 +423,9 @@ fn body_of(webhook: &Webhook, portal: u64, app_id: u64) -> Value {
         CrmKind::Association { .. } => ("deal.associationChange", 22),
         CrmKind::Property { name: "amount", .. } => ("deal.propertyChange", 24),
         CrmKind::Property { .. } => ("deal.propertyChange", 23),
+        CrmKind::Deletion => ("deal.deletion", 25),
+        CrmKind::Restore => ("deal.restore", 26),
+        CrmKind::Merge { .. } => ("deal.merge", 27),
     };
     let mut body = json!({
         "eventId": key_of(&webhook.id) % 4_000_000_000,
@@ -444,6 +450,14 @@ fn body_of(webhook: &Webhook, portal: u64, app_id: u64) -> Value {
             "objectId": event.deal,
             "propertyName": name,
             "propertyValue": value,
+        }),
+        CrmKind::Deletion => json!({"objectId": event.deal, "changeFlag": "DELETED"}),
+        CrmKind::Restore => json!({"objectId": event.deal, "changeFlag": "RESTORED"}),
+        CrmKind::Merge { primary, others } => json!({
+            "primaryObjectId": primary,
+            "mergedObjectIds": others,
+            "newObjectId": event.deal,
+            "numberOfPropertiesMoved": 3,
         }),
     };
     if let (Some(body), Value::Object(more)) = (body.as_object_mut(), more) {

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::edits::CrmEdit;
 use crate::domain::time::{self, Timestamp};
 
 /// One line. Times are microseconds since the Unix epoch.
@@ -73,6 +74,15 @@ pub enum Entry {
         /// Meta's error code.
         code: i64,
     },
+    /// Something that a person did in the CRM.
+    CrmEdit {
+        /// When.
+        at: i64,
+        /// Whose portal.
+        tenant: String,
+        /// What.
+        edit: CrmEdit,
+    },
     /// A webhook event that roasd acknowledged with a 2xx.
     Delivered {
         /// When.
@@ -97,6 +107,7 @@ impl Entry {
         | Self::Write { at, .. }
         | Self::Refused { at, .. }
         | Self::Blocked { at, .. }
+        | Self::CrmEdit { at, .. }
         | Self::Delivered { at, .. }
         | Self::Hour { at }) = self;
         time::from_micros(*at)
@@ -183,6 +194,7 @@ impl Journal {
                 Entry::Started { .. }
                 | Entry::Refused { .. }
                 | Entry::Blocked { .. }
+                | Entry::CrmEdit { .. }
                 | Entry::Delivered { .. }
                 | Entry::Hour { .. } => None,
             })

@@ -21,6 +21,7 @@ use crate::domain::time::{self, SignedDuration, Timestamp};
 pub mod business;
 pub mod delivery;
 mod draw;
+pub mod edits;
 pub mod faults;
 pub mod hubspot;
 pub mod journal;
@@ -31,6 +32,7 @@ mod server;
 mod world;
 
 pub use business::{Business, StageSpec};
+pub use edits::{CrmDeal, CrmEdit};
 pub use faults::{Fault, FaultAction, HumanEdit, Vendor};
 pub use journal::{Entry, Journal};
 pub use origins::{Credits, LayerCredits, Origins};
@@ -55,6 +57,9 @@ pub struct TenantSpec {
     pub backlog_deals: u32,
     /// Whether all backlog deals were modified in the same millisecond, as a bulk import does.
     pub backlog_in_one_instant: bool,
+    /// Whether the backlog is a business's past instead: spread over the 80 days before the start, each
+    /// deal with a contact, two of three with their ad.
+    pub backlog_as_lived: bool,
     /// The page whose lead forms its ads show.
     pub page: PageId,
     /// Share of the leads from ads that fill in a lead form at Meta and see no landing page, from 0
@@ -80,6 +85,7 @@ impl TenantSpec {
             lead_forms: 0.0,
             backlog_deals: 0,
             backlog_in_one_instant: false,
+            backlog_as_lived: false,
             crowded_deal_contacts: 0,
             tenant,
         }
@@ -152,6 +158,8 @@ pub struct SandboxConfig {
     pub visit_sample: f64,
     /// How long HubSpot's search is behind.
     pub search_lag: SignedDuration,
+    /// Whether HubSpot takes any number of calls, and says so.
+    pub is_unlimited: bool,
     /// How many associations HubSpot puts on one inner page.
     pub association_page: usize,
     /// Faults in force from the start.
@@ -194,6 +202,7 @@ impl SandboxConfig {
             },
             visit_sample: VISIT_SAMPLE,
             search_lag: time::seconds(15),
+            is_unlimited: false,
             association_page: 100,
             faults: Vec::new(),
             human_edits: Vec::new(),
@@ -415,6 +424,21 @@ impl Sandbox {
     /// With Meta's message when the edit is not valid.
     pub fn human_edit(&self, edit: &HumanEdit) -> Result<(), String> {
         self.world.human_edit(edit)
+    }
+
+    /// Does what a person does in HubSpot, now; HubSpot tells of it.
+    ///
+    /// # Errors
+    /// With what is wrong when it cannot be done.
+    pub fn crm_edit(&self, tenant: &TenantId, edit: &CrmEdit) -> Result<(), String> {
+        self.world.crm_edit(tenant, edit)
+    }
+
+    /// The deals of `tenant` as HubSpot has them now, archived ones too, by id; `None` for a tenant that
+    /// is not here.
+    #[must_use]
+    pub fn crm(&self, tenant: &TenantId) -> Option<Vec<CrmDeal>> {
+        self.world.crm(tenant)
     }
 
     /// Starts to post visits and webhooks to roasd, one task for each tenant.

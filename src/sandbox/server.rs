@@ -18,6 +18,7 @@ use tokio::net::TcpListener;
 
 use crate::domain::ids::TenantId;
 
+use super::edits::CrmEdit;
 use super::faults::{Fault, FaultAction, HumanEdit, Vendor};
 use super::journal::Journal;
 use super::world::World;
@@ -337,6 +338,14 @@ struct EditRequest {
     application_id: String,
 }
 
+/// What a person does in the CRM, as `POST /_sandbox/crm-edit` takes it.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CrmEditRequest {
+    tenant: String,
+    edit: CrmEdit,
+}
+
 fn ads_manager() -> String {
     "119211728144504".to_owned()
 }
@@ -373,6 +382,19 @@ fn control(world: &World, method: &str, path: &str, body: &[u8]) -> Answer {
             Err(cause) => said(500, cause.to_string()),
         },
         ("GET", "state") => Answer::json(200, &state(world)),
+        ("POST", "crm-edit") => {
+            let done = serde_json::from_slice::<CrmEditRequest>(body)
+                .map_err(|cause| cause.to_string())
+                .and_then(|request| {
+                    let tenant =
+                        TenantId::new(&request.tenant).map_err(|cause| cause.to_string())?;
+                    world.crm_edit(&tenant, &request.edit)
+                });
+            match done {
+                Ok(()) => said(200, "done".to_owned()),
+                Err(why) => said(400, why),
+            }
+        }
         ("POST", "human-edit") => {
             let parsed = serde_json::from_slice::<EditRequest>(body)
                 .map_err(|cause| cause.to_string())

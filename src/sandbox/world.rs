@@ -11,6 +11,7 @@ use crate::domain::ids::TenantId;
 use crate::domain::time::{self, Timestamp};
 
 use super::draw::Draw;
+use super::edits::{CrmDeal, CrmEdit};
 use super::faults::{Faults, HumanEdit};
 use super::journal::{Entry, Journal};
 use super::market::{Applied, Event, Field, Market, MarketPlan, Write};
@@ -80,6 +81,7 @@ fn plan_of(spec: &TenantSpec, config: &SandboxConfig) -> MarketPlan {
         lead_forms: spec.lead_forms,
         backlog_deals: spec.backlog_deals,
         backlog_in_one_instant: spec.backlog_in_one_instant,
+        backlog_as_lived: spec.backlog_as_lived,
         crowded_deal_contacts: spec.crowded_deal_contacts,
     }
 }
@@ -262,6 +264,28 @@ impl World {
             .map_err(|cause| cause.to_string())
     }
 
+    /// Does what a person does in the CRM, now.
+    pub(super) fn crm_edit(&self, tenant: &TenantId, edit: &CrmEdit) -> Result<(), String> {
+        let found = self
+            .tenant(tenant)
+            .ok_or_else(|| format!("no tenant {tenant}"))?;
+        let (mut state, now) = self.at_now(found);
+        state.market.edit(edit, now)?;
+        let entry = Entry::CrmEdit {
+            at: time::to_micros(now),
+            tenant: tenant.as_str().to_owned(),
+            edit: edit.clone(),
+        };
+        self.record_durably(&entry)
+            .map_err(|cause| cause.to_string())
+    }
+
+    /// The CRM as it is now.
+    pub(super) fn crm(&self, tenant: &TenantId) -> Option<Vec<CrmDeal>> {
+        let (state, now) = self.at_now(self.tenant(tenant)?);
+        Some(state.market.crm(now))
+    }
+
     /// The line for an accepted write.
     pub(super) fn entry(
         &self,
@@ -349,6 +373,17 @@ fn replay(market: &mut Market, tenant: &str, entries: &[Entry], delivered: &mut 
                 application_id,
                 ..
             } if whose == tenant => (at, entity, field, value, application_id),
+            Entry::CrmEdit {
+                at,
+                tenant: whose,
+                edit,
+            } if whose == tenant => {
+                let at = time::from_micros(*at);
+                market.advance(at);
+                // It was done then, so it can be done now.
+                let _ = market.edit(edit, at);
+                continue;
+            }
             Entry::Delivered {
                 tenant: whose, id, ..
             } if whose == tenant => {

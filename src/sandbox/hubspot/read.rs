@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
-use super::record::{contacts_of, show};
+use super::record::{contacts_of, show, show_archived};
 use super::{Context, Error, Kind, stamp};
 
 /// Inputs that a batch read takes.
@@ -143,9 +143,12 @@ pub(super) fn one(context: &Context<'_>, kind: Kind, id: &str) -> Result<(u16, V
     let asked = listed(context, "properties");
     let history = listed(context, "propertiesWithHistory");
     let id: u64 = id.parse().map_err(|_| Error::missing())?;
-    // Nothing is ever archived here.
     if context.call.param("archived") == Some("true") {
-        return Err(Error::missing());
+        let found = show_archived(&context.state.market, id, context.now, &asked);
+        return found
+            .filter(|_| kind == Kind::Deal)
+            .map(|record| (200, record))
+            .ok_or_else(Error::missing);
     }
     let mut record = show(
         &context.state.market,
@@ -203,7 +206,8 @@ pub(super) fn list(context: &Context<'_>, kind: Kind) -> Result<(u16, Value), Er
         None => 0,
         Some(text) => parse_cursor(text)?,
     };
-    if context.call.param("archived") == Some("true") {
+    let is_archived = context.call.param("archived") == Some("true");
+    if is_archived && kind == Kind::Contact {
         return Ok((200, json!({ "results": [] })));
     }
     let asked = listed(context, "properties");
@@ -215,7 +219,14 @@ pub(super) fn list(context: &Context<'_>, kind: Kind) -> Result<(u16, Value), Er
         Kind::Contact => Box::new(market.contacts.range(from..).map(|(id, _)| *id)),
     };
     let mut found: Vec<(u64, Value)> = ids
-        .filter_map(|id| Some((id, show(market, kind, id, context.now, &asked, &history)?)))
+        .filter_map(|id| {
+            let found = if is_archived {
+                show_archived(market, id, context.now, &asked)
+            } else {
+                show(market, kind, id, context.now, &asked, &history)
+            };
+            Some((id, found?))
+        })
         .take(limit + 1)
         .collect();
     let has_more = found.len() > limit;
@@ -230,7 +241,7 @@ pub(super) fn list(context: &Context<'_>, kind: Kind) -> Result<(u16, Value), Er
     if let (true, Some(last), Some(map)) = (has_more, last, out.as_object_mut()) {
         let after = cursor(last);
         let link = format!(
-            "{}/hubspot/{}?limit={limit}&after={after}",
+            "{}/hubspot/{}?limit={limit}&after={after}&archived={is_archived}",
             context.world.base(),
             context.call.path
         );

@@ -27,6 +27,7 @@ const DEAL: &[&str] = &[
     "hs_is_closed",
     "hs_is_closed_won",
     "hs_lastmodifieddate",
+    "hs_merged_object_ids",
     "hs_object_id",
     "hubspot_owner_id",
     "pipeline",
@@ -98,6 +99,15 @@ pub(super) fn deal_property(
         "hs_is_closed" => json!(stage.is_closed.to_string()),
         "hs_is_closed_won" => json!(is_won.to_string()),
         "hs_lastmodifieddate" => json!(stamp(view.modified)),
+        "hs_merged_object_ids" => {
+            let merged = deal.merged.iter().filter(|(t, _)| *t <= at);
+            let ids: Vec<String> = merged.map(|(_, id)| id.to_string()).collect();
+            if ids.is_empty() {
+                Value::Null
+            } else {
+                json!(ids.join(";"))
+            }
+        }
         "hs_object_id" => json!(deal.id.to_string()),
         "pipeline" => json!(market.business.pipeline()),
         "hs_analytics_source" => deal
@@ -197,8 +207,45 @@ fn record(
     out
 }
 
-/// One record at `at` with the properties asked for; `None` while there is none.
+/// One record at `at` with the properties asked for; `None` while there is none, or only an archived
+/// one.
 pub(super) fn show(
+    market: &Market,
+    kind: Kind,
+    id: u64,
+    at: Timestamp,
+    asked: &[String],
+    history: &[String],
+) -> Option<Value> {
+    let is_archived = |id| {
+        let view = market.deals.get(&id).and_then(|deal| deal.view(at));
+        view.is_some_and(|view| view.is_archived)
+    };
+    if kind == Kind::Deal && is_archived(id) {
+        return None;
+    }
+    show_any(market, kind, id, at, asked, history)
+}
+
+/// One archived deal.
+pub(super) fn show_archived(
+    market: &Market,
+    id: u64,
+    at: Timestamp,
+    asked: &[String],
+) -> Option<Value> {
+    let view = market.deals.get(&id)?.view(at)?;
+    if !view.is_archived {
+        return None;
+    }
+    let mut record = show_any(market, Kind::Deal, id, at, asked, &[])?;
+    let fields = record.as_object_mut()?;
+    fields.insert("archived".to_owned(), json!(true));
+    fields.insert("archivedAt".to_owned(), json!(stamp(view.modified)));
+    Some(record)
+}
+
+fn show_any(
     market: &Market,
     kind: Kind,
     id: u64,
@@ -242,7 +289,9 @@ pub(super) fn show(
 
 /// The contacts of a deal that are there at `at`, by id.
 pub(super) fn contacts_of(market: &Market, deal: u64, at: Timestamp) -> Option<Vec<u64>> {
-    let deal = market.deals.get(&deal).filter(|d| d.created <= at)?;
+    let is_known = |view: super::super::market::DealView| !view.is_archived;
+    let deal = market.deals.get(&deal)?;
+    let deal = deal.view(at).filter(|view| is_known(*view)).map(|_| deal)?;
     let is_there = |id: &&u64| market.contacts.get(id).is_some_and(|c| c.created <= at);
     Some(deal.contacts.iter().filter(is_there).copied().collect())
 }

@@ -238,7 +238,7 @@ pub(super) fn search(context: &Context<'_>, kind: Kind) -> Result<(u16, Value), 
     let market = &context.state.market;
     let at = time::sub(context.now, context.world.config.search_lag);
     let fits = |deal: &&Deal| {
-        deal.created <= at
+        deal.view(at).is_some_and(|view| !view.is_archived)
             && (groups.is_empty()
                 || groups.iter().any(|filters| {
                     filters

@@ -41,6 +41,14 @@ pub(in crate::sandbox) struct Deal {
     pub created: Timestamp,
     /// Index into the business's stages, by time; the first is at `created`.
     pub stages: Vec<(Timestamp, usize)>,
+    /// When it was archived (`true`) and restored (`false`).
+    pub archived: Vec<(Timestamp, bool)>,
+    /// The deals that became part of it, and when.
+    pub merged: Vec<(Timestamp, u64)>,
+    /// Whether it is part of another by now.
+    pub is_merged: bool,
+    /// Since when there is a record of it, for one that was made of others.
+    pub since: Option<Timestamp>,
     /// The amount in minor units, by time; unset until the first.
     pub amounts: Vec<(Timestamp, i64)>,
     /// The ad it came from and when that was clicked: the truth, which the CRM does not know.
@@ -55,19 +63,35 @@ pub(in crate::sandbox) struct DealView {
     pub stage: usize,
     pub stage_since: Timestamp,
     pub amount_minor: Option<i64>,
+    pub is_archived: bool,
     pub modified: Timestamp,
 }
 
 impl Deal {
     /// The deal as it stands at `at`; `None` before it exists.
     pub(in crate::sandbox) fn view(&self, at: Timestamp) -> Option<DealView> {
+        if self.since.is_some_and(|since| since > at) {
+            return None;
+        }
         let (stage_since, stage) = *self.stages.iter().rfind(|(t, _)| *t <= at)?;
         let amount = self.amounts.iter().rfind(|(t, _)| *t <= at);
+        let archived = self.archived.iter().rfind(|(t, _)| *t <= at);
+        let merged = self.merged.iter().rfind(|(t, _)| *t <= at);
+        let others = [
+            amount.map(|(t, _)| *t),
+            archived.map(|(t, _)| *t),
+            merged.map(|(t, _)| *t),
+            self.since,
+        ];
         Some(DealView {
             stage,
             stage_since,
             amount_minor: amount.map(|(_, minor)| *minor),
-            modified: amount.map_or(stage_since, |(t, _)| (*t).max(stage_since)),
+            is_archived: archived.is_some_and(|(_, is)| *is),
+            modified: others
+                .into_iter()
+                .flatten()
+                .fold(stage_since, Timestamp::max),
         })
     }
 }
@@ -84,8 +108,20 @@ pub(in crate::sandbox) struct CrmEvent {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::sandbox) enum CrmKind {
     Creation,
-    Association { contact: u64 },
-    Property { name: &'static str, value: String },
+    Association {
+        contact: u64,
+    },
+    Property {
+        name: &'static str,
+        value: String,
+    },
+    Deletion,
+    Restore,
+    /// What is left of a merge is the event's deal.
+    Merge {
+        primary: u64,
+        others: Vec<u64>,
+    },
 }
 
 /// Probability of step `i` for a lead of this quality.
@@ -308,6 +344,10 @@ impl Market {
             created,
             stages: course.stages,
             amounts: course.amounts,
+            archived: Vec::new(),
+            merged: Vec::new(),
+            is_merged: false,
+            since: None,
             click,
             is_backlog: false,
         };
@@ -354,6 +394,10 @@ impl Market {
 
     /// Old deals without a trace, for tests of the search.
     pub(super) fn backlog(&mut self, plan: &super::MarketPlan) {
+        if plan.backlog_as_lived {
+            self.past(plan);
+            return;
+        }
         let from = time::sub(self.born, time::days(200));
         for i in 0..plan.backlog_deals {
             let at = if plan.backlog_in_one_instant {
@@ -389,6 +433,70 @@ impl Market {
                     created: at,
                     stages: vec![(at, lost)],
                     amounts: Vec::new(),
+                    archived: Vec::new(),
+                    merged: Vec::new(),
+                    is_merged: false,
+                    since: None,
+                    click: None,
+                    is_backlog: true,
+                },
+            );
+        }
+    }
+}
+
+impl Market {
+    /// A business's past: deals that came evenly, two of three by an ad that their contact names, and
+    /// are closed by now, one in five won.
+    fn past(&mut self, plan: &super::MarketPlan) {
+        let days = time::days(80);
+        let from = time::sub(self.born, days);
+        let n = i64::from(plan.backlog_deals.max(1));
+        let step = i64::try_from(days.as_millis()).unwrap_or(0) / n;
+        let stages = self.business.stages();
+        let lost = stages.len().saturating_sub(1);
+        let won = stages.iter().position(|s| s.probability == "1.0");
+        let ads: Vec<String> = (0..self.ads.len())
+            .map(|ad| self.path_of(ad)[0].clone())
+            .collect();
+        for i in 0..plan.backlog_deals {
+            let n = u64::from(i);
+            let created = time::add(from, time::millis(i64::from(i) * step));
+            let closed = time::add(created, time::hours(20));
+            let id = 10_000_000_000 + n;
+            let contact = 70_000_000_000 + n;
+            let mut properties = BTreeMap::from([("firstname", format!("Old {i}"))]);
+            if i % 3 != 0
+                && let Some(ad) = ads.get(i as usize % ads.len().max(1))
+            {
+                properties.insert("ad_id", ad.clone());
+            }
+            self.contacts.insert(
+                contact,
+                Contact {
+                    id: contact,
+                    created,
+                    properties,
+                },
+            );
+            let won = won.filter(|_| i % 5 == 0);
+            let end = won.unwrap_or(lost);
+            self.deals.insert(
+                id,
+                Deal {
+                    id,
+                    name: format!("Past {i}"),
+                    contacts: vec![contact],
+                    created,
+                    stages: vec![(created, 0), (closed, end)],
+                    amounts: won
+                        .map(|_| (closed, 10_000 + i64::from(i % 900) * 100))
+                        .into_iter()
+                        .collect(),
+                    archived: Vec::new(),
+                    merged: Vec::new(),
+                    is_merged: false,
+                    since: None,
                     click: None,
                     is_backlog: true,
                 },

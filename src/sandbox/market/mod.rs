@@ -17,12 +17,13 @@ use super::faults::HumanEdit;
 
 mod account;
 mod device;
+mod edits;
 mod journey;
 mod truth;
 mod visitor;
 
 pub(super) use account::{Activity, AdNode, Applied, Field, Level, Node, Refusal, Write};
-pub(super) use journey::{Contact, CrmEvent, CrmKind, Deal, FormLead, decimal};
+pub(super) use journey::{Contact, CrmEvent, CrmKind, Deal, DealView, FormLead, decimal};
 pub(super) use visitor::Visit;
 
 const TICKS_PER_HOUR: i64 = 6;
@@ -140,6 +141,7 @@ pub(super) struct MarketPlan {
     pub lead_forms: f64,
     pub backlog_deals: u32,
     pub backlog_in_one_instant: bool,
+    pub backlog_as_lived: bool,
     pub crowded_deal_contacts: u32,
 }
 

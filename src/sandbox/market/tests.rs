@@ -11,6 +11,7 @@ pub(super) fn plan(business: Business, seed: u64) -> MarketPlan {
         lead_forms: 0.0,
         visit_sample: crate::sandbox::VISIT_SAMPLE,
         backlog_deals: 0,
+        backlog_as_lived: false,
         backlog_in_one_instant: false,
         crowded_deal_contacts: 0,
     }

@@ -37,7 +37,8 @@ impl Market {
                 continue;
             }
             last += self.won_minor(deal, Timestamp::MAX).unwrap_or(0);
-            let Some(view) = deal.view(until) else {
+            let view = deal.view(until).filter(|view| !view.is_archived);
+            let Some(view) = view else {
                 continue;
             };
             leads += 1;
