@@ -10,6 +10,7 @@
 //! could run away. On the machine's clock a hold is nothing.
 
 pub(crate) mod limiter;
+pub(crate) mod together;
 
 use std::collections::BTreeMap;
 use std::fmt;

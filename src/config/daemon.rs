@@ -193,9 +193,14 @@ section! {
         /// The app's client secret, which signs webhooks. A tenant with an app of its own states
         /// its own.
         client_secret: Option<Secret> = optional("{ env = \"HUBSPOT_CLIENT_SECRET\" }"),
-        /// Calls in 10 seconds for each tenant; HubSpot allows 100 (Free, Starter) or 190, shared
-        /// with nothing when the app is roasd's own.
-        calls_per_10s: u32 = default("80").within(1.0, 250.0),
+        /// Calls in 10 seconds that a tenant's account is taken to allow until HubSpot's answers say
+        /// how many: 100 (Free, Starter), 190 above.
+        calls_per_10s: u32 = default("100").within(1.0, 250.0),
+        /// The part of the 10 seconds' calls that is left to other software with the same token.
+        burst_left_to_others: Percentage = default("\"50%\"").within(0.0, 0.95),
+        /// The part of the day's calls that is left to the account's other apps, which share them: with
+        /// less than this left roasd reads no deals, and asks again each hour.
+        day_left_to_others: Percentage = default("\"30%\"").within(0.0, 0.95),
         /// Searches in a second for each tenant; HubSpot allows 5, shared with every app of the
         /// account.
         searches_per_second: u32 = default("3").within(1.0, 5.0),

@@ -365,6 +365,8 @@ fn hubspot_client(
         api_version,
         client_secret: _, // HTTP's
         calls_per_10s,
+        burst_left_to_others,
+        day_left_to_others,
         searches_per_second,
         request_timeout,
     } = hubspot;
@@ -387,6 +389,8 @@ fn hubspot_client(
         limits: PortalLimits {
             per_ten_seconds: *calls_per_10s,
             searches_per_second: *searches_per_second,
+            burst_left: burst_left_to_others.fraction(),
+            day_left: day_left_to_others.fraction(),
         },
         timeout: request_timeout.unsigned_abs(),
     }

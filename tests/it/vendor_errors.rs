@@ -13,7 +13,7 @@ use roasd::domain::structure::{EntityRef, RunStatus};
 use roasd::domain::time::{self, SignedDuration, Timestamp};
 use roasd::vendors::hubspot::client::{HubSpotClient, HubSpotClientConfig};
 use roasd::vendors::hubspot::limits::PortalLimits;
-use roasd::vendors::hubspot::{ClickProperties, HubSpot};
+use roasd::vendors::hubspot::{ClickProperties, FoundDeals, HubSpot};
 use roasd::vendors::meta::MetaAds;
 use roasd::vendors::meta::client::{MetaClient, MetaClientConfig};
 use roasd::vendors::meta::throttle::{CallKind, Caller, Closed, GateConfig, MetaGate, Permit};
@@ -533,7 +533,7 @@ async fn a_deal_with_250_contacts_has_them_all() {
     let ids: Vec<DealId> = (1..=120)
         .map(|n: u32| DealId::new(n.to_string()).unwrap())
         .collect();
-    let (deals, missing) = hubspot(&server).deals(&ids).await.unwrap();
+    let FoundDeals { deals, missing, .. } = hubspot(&server).deals(&ids).await.unwrap();
     assert_eq!(deals.len(), 119);
     assert_eq!(missing, [DealId::new("9").unwrap()]);
     for deal in &deals {

@@ -14,9 +14,9 @@ use serde_json::{Value, json};
 use super::limits::{Policy, PortalLimits, PortalPace};
 use super::walk::Search;
 use super::wire::{self, ClickProperties};
-use super::{HubSpot, SearchPage};
-use crate::clock::{self, Clock};
-use crate::domain::deal::{Contact, Deal, PipelineStage};
+use super::{FoundDeals, HubSpot, ListPage, Merge, SearchPage};
+use crate::clock::{self, Clock, together};
+use crate::domain::deal::{Contact, PipelineStage};
 use crate::domain::ids::{ContactId, DealId, PipelineId, PortalId};
 use crate::domain::keyed_hash::KeyedHasher;
 use crate::domain::time::{self, SignedDuration};
@@ -160,8 +160,22 @@ impl HubSpotClient {
         let mut attempt = 0;
         loop {
             attempt += 1;
-            self.pace.turn(is_search, &key).await;
-            match self.attempt(path, body, is_search, attempt).await {
+            if let Err(wait) = self.pace.turn(is_search, &key).await {
+                return Err(VendorError::Throttled {
+                    vendor: HUBSPOT,
+                    detail: "the calls that may be made now are used up, or left to others"
+                        .to_owned(),
+                    wait,
+                });
+            }
+            let outcome = self.attempt(path, body, is_search, attempt).await;
+            // What is refused for good says nothing of how much may be asked.
+            let is_well = outcome
+                .as_ref()
+                .err()
+                .is_none_or(|failed| failed.again_after.is_none());
+            self.pace.note(is_well);
+            match outcome {
                 Ok(value) => return Ok(value),
                 Err(failed) => match failed.again_after {
                     Some(wait) if attempt < ATTEMPTS => {
@@ -206,6 +220,7 @@ impl HubSpotClient {
             headers,
             body,
         } = answer;
+        self.pace.heed(&headers);
         let bytes = body.map_err(|lost| passing(lost.detail.to_owned(), lost.cause))?;
         let value = serde_json::from_slice::<Value>(&bytes).ok();
         match (status, value) {
@@ -312,6 +327,30 @@ impl HubSpotClient {
         }
     }
 
+    /// Deals with their history and without their contacts, as many as fit into one call.
+    async fn batch_of(&self, deals: &[DealId]) -> Result<FoundDeals, VendorError> {
+        let path = self.path("objects", "deals/batch/read");
+        let asked: Vec<&str> = deals.iter().map(DealId::as_str).collect();
+        let body = json!({"properties": wire::DEAL_PROPERTIES,
+            "propertiesWithHistory": ["dealstage"], "inputs": inputs(&asked)});
+        let answer = self.call(&path, Some(&body), false).await?;
+        let read = |record: &Value| Ok((wire::deal(record)?, wire::merged(record)));
+        let batch = wire::batch(&answer, &asked, read).map_err(|fault| self.odd(&fault))?;
+        self.log_faults(&batch.faults);
+        let mut found = FoundDeals::default();
+        for (deal, merged) in batch.found {
+            let into = merged.into_iter().map(|from| Merge {
+                from,
+                into: deal.id.clone(),
+            });
+            found.merged.extend(into);
+            found.deals.push(deal);
+        }
+        let missing = batch.missing.iter();
+        found.missing = missing.filter_map(|id| DealId::new(id).ok()).collect();
+        Ok(found)
+    }
+
     /// The contacts of deals, inner pages followed.
     async fn contacts_of(
         &self,
@@ -377,27 +416,51 @@ impl HubSpot for HubSpotClient {
         wire::search_page(&body).map_err(|fault| self.odd(&fault))
     }
 
-    async fn deals(&self, ids: &[DealId]) -> Result<(Vec<Deal>, Vec<DealId>), VendorError> {
-        let path = self.path("objects", "deals/batch/read");
-        let (mut deals, mut missing) = (Vec::new(), Vec::new());
-        for chunk in unique(ids).chunks(BATCH_WITH_HISTORY) {
-            let asked: Vec<&str> = chunk.iter().map(DealId::as_str).collect();
-            let body = json!({"properties": wire::DEAL_PROPERTIES,
-                "propertiesWithHistory": ["dealstage"], "inputs": inputs(&asked)});
-            let answer = self.call(&path, Some(&body), false).await?;
-            let batch =
-                wire::batch(&answer, &asked, wire::deal).map_err(|fault| self.odd(&fault))?;
-            self.log_faults(&batch.faults);
-            deals.extend(batch.found);
-            missing.extend(batch.missing.iter().filter_map(|id| DealId::new(id).ok()));
+    async fn list_deals(
+        &self,
+        after: Option<&str>,
+        is_archived: bool,
+    ) -> Result<ListPage, VendorError> {
+        let query = url::form_urlencoded::Serializer::new(String::new())
+            .append_pair("limit", &BATCH.to_string())
+            .append_pair("properties", "hs_lastmodifieddate")
+            .append_pair("archived", if is_archived { "true" } else { "false" })
+            .extend_pairs(after.map(|after| ("after", after)))
+            .finish();
+        let path = format!("{}?{query}", self.path("objects", "deals"));
+        let body = self.call(&path, None, false).await?;
+        wire::list_page(&body).map_err(|fault| self.odd(&fault))
+    }
+
+    async fn deals(&self, ids: &[DealId]) -> Result<FoundDeals, VendorError> {
+        let ids = unique(ids);
+        let read = ids
+            .chunks(BATCH_WITH_HISTORY)
+            .map(|ids| (false, ids.to_vec()));
+        let link = ids.chunks(BATCH).map(|ids| (true, ids.to_vec()));
+        let parts = read
+            .chain(link)
+            .map(|(is_link, ids)| async move {
+                Ok::<_, VendorError>(if is_link {
+                    (FoundDeals::default(), self.contacts_of(&ids).await?)
+                } else {
+                    (self.batch_of(&ids).await?, BTreeMap::new())
+                })
+            })
+            .collect();
+        let mut found = FoundDeals::default();
+        let mut contacts = BTreeMap::new();
+        for (more, links) in together::all(&*self.clock, || self.pace.width(), parts).await? {
+            found.deals.extend(more.deals);
+            found.missing.extend(more.missing);
+            found.merged.extend(more.merged);
+            contacts.extend(links);
         }
-        let found: Vec<DealId> = deals.iter().map(|deal| deal.id.clone()).collect();
-        let mut contacts = self.contacts_of(&found).await?;
-        for deal in &mut deals {
+        for deal in &mut found.deals {
             let own = contacts.remove(&deal.id).unwrap_or_default();
             deal.contacts = own.into_iter().collect();
         }
-        Ok((deals, missing))
+        Ok(found)
     }
 
     async fn contacts(
@@ -406,14 +469,21 @@ impl HubSpot for HubSpotClient {
     ) -> Result<(Vec<Contact>, Vec<ContactId>), VendorError> {
         let path = self.path("objects", "contacts/batch/read");
         let properties = self.properties.names(self.hasher.is_some());
+        let (path, properties) = (&path, &properties);
+        let parts = unique(ids)
+            .chunks(BATCH)
+            .map(<[ContactId]>::to_vec)
+            .map(|ids| async move {
+                let asked: Vec<&str> = ids.iter().map(ContactId::as_str).collect();
+                let body = json!({"properties": properties, "inputs": inputs(&asked)});
+                let answer = self.call(path, Some(&body), false).await?;
+                let read =
+                    |record: &Value| wire::contact(record, &self.properties, self.hasher.as_ref());
+                wire::batch(&answer, &asked, read).map_err(|fault| self.odd(&fault))
+            })
+            .collect();
         let (mut contacts, mut missing) = (Vec::new(), Vec::new());
-        for chunk in unique(ids).chunks(BATCH) {
-            let asked: Vec<&str> = chunk.iter().map(ContactId::as_str).collect();
-            let body = json!({"properties": properties, "inputs": inputs(&asked)});
-            let answer = self.call(&path, Some(&body), false).await?;
-            let read =
-                |record: &Value| wire::contact(record, &self.properties, self.hasher.as_ref());
-            let batch = wire::batch(&answer, &asked, read).map_err(|fault| self.odd(&fault))?;
+        for batch in together::all(&*self.clock, || self.pace.width(), parts).await? {
             self.log_faults(&batch.faults);
             contacts.extend(batch.found);
             missing.extend(

@@ -35,8 +35,38 @@ pub struct SearchPage {
     pub after: Option<String>,
 }
 
+/// One page of the list of all deals.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListPage {
+    /// Its deals.
+    pub deals: Vec<ChangedDeal>,
+    /// Where the next page begins; `None` on the last.
+    pub next: Option<String>,
+}
+
+/// A deal became part of another.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Merge {
+    /// The deal that is no more.
+    pub from: DealId,
+    /// What it is part of; it can be a third deal that was made for it.
+    pub into: DealId,
+}
+
+/// What came of deals that were asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct FoundDeals {
+    /// Deals with their stage history and contacts.
+    pub deals: Vec<Deal>,
+    /// Asked ids that HubSpot does not have.
+    pub missing: Vec<DealId>,
+    /// Merges that the deals tell of.
+    pub merged: Vec<Merge>,
+}
+
 /// One tenant's HubSpot account. Each method keeps HubSpot's limits by itself (burst, search
-/// per second) and follows inner paging; asked ids that did not come back are named.
+/// per second), makes as many calls at once as goes well, and follows inner paging; asked ids that did
+/// not come back are named.
 #[async_trait]
 pub trait HubSpot: Send + Sync {
     /// Reads the stages of every pipeline.
@@ -45,9 +75,16 @@ pub trait HubSpot: Send + Sync {
     /// Makes one search call; [`walk`] decides which.
     async fn search_deals(&self, search: &walk::Search) -> Result<SearchPage, VendorError>;
 
-    /// Reads up to any number of deals with their stage history and contacts. The second list
-    /// holds asked ids that HubSpot does not have.
-    async fn deals(&self, ids: &[DealId]) -> Result<(Vec<Deal>, Vec<DealId>), VendorError>;
+    /// Reads one page of the list of all deals, of those that are there or of those that are
+    /// archived; no cap ends it.
+    async fn list_deals(
+        &self,
+        after: Option<&str>,
+        is_archived: bool,
+    ) -> Result<ListPage, VendorError>;
+
+    /// Reads up to any number of deals.
+    async fn deals(&self, ids: &[DealId]) -> Result<FoundDeals, VendorError>;
 
     /// Reads the click facts of contacts. The second list holds asked ids that HubSpot does not
     /// have.

@@ -68,6 +68,41 @@ impl Walk {
         }
     }
 
+    /// The walk's place in words, from which [`Walk::resumed`] goes on. `None` when it is done.
+    #[must_use]
+    pub fn place(&self) -> Option<String> {
+        let (from, to) = (self.from.as_millisecond(), self.to.as_millisecond());
+        match &self.at {
+            At::Window => Some(format!("window {from} {to}")),
+            At::Instant { above: None } => Some(format!("instant {from} {to}")),
+            At::Instant { above: Some(above) } => Some(format!("instant {from} {to} {above}")),
+            At::Done => None,
+        }
+    }
+
+    /// The walk that was at this place; deals of its millisecond are given out once more. `None` for
+    /// what is no place.
+    #[must_use]
+    pub fn resumed(place: &str) -> Option<Self> {
+        let mut words = place.split(' ');
+        let kind = words.next()?;
+        let mut time = || words.next()?.parse().ok().map(time::from_millis);
+        let mut walk = Self::new(time()?, time()?);
+        let above = words.next().map(DealId::new).transpose().ok()?;
+        match kind {
+            "window" => {}
+            "instant" => walk.at = At::Instant { above },
+            _ => return None,
+        }
+        Some(walk)
+    }
+
+    /// The end of the window.
+    #[must_use]
+    pub const fn end(&self) -> Timestamp {
+        self.to
+    }
+
     /// The search to make, the same until it is answered; `None` when the walk is done.
     #[must_use]
     pub fn next(&self) -> Option<Search> {
@@ -262,6 +297,18 @@ mod tests {
     }
 
     #[test]
+    fn what_is_no_place_is_not_gone_on_with() {
+        for bad in ["", "window", "window 1", "window a b", "house 1 2"] {
+            assert!(Walk::resumed(bad).is_none(), "{bad}");
+        }
+        let place = "instant 5 9 123";
+        assert_eq!(
+            Walk::resumed(place).unwrap().place().as_deref(),
+            Some(place)
+        );
+    }
+
+    #[test]
     fn ids_are_ordered_as_numbers() {
         // As text 9 is above 10, and the walk would go round for ever.
         let deals: Vec<_> = (8..=12).map(|n| deal(n, 5)).collect();
@@ -271,6 +318,33 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_walk_that_is_broken_off_anywhere_misses_none(
+            times in proptest::collection::vec(0_i64..30, 0..300),
+            page in 1_usize..30,
+            breaks in proptest::collection::vec(1_u64..6, 1..20),
+        ) {
+            let deals: Vec<_> = (1..).zip(&times).map(|(n, at)| deal(n, *at)).collect();
+            let mut walk = Walk::new(time::from_millis(0), time::from_millis(40));
+            let mut found = BTreeSet::new();
+            let mut breaks = breaks.into_iter().cycle();
+            let mut left = breaks.next().unwrap();
+            let mut calls = 0;
+            while let Some(search) = walk.next() {
+                calls += 1;
+                prop_assert!(calls < 10_000, "the walk does not end");
+                found.extend(walk.feed(&answer(&deals, &search, page, calls)));
+                left -= 1;
+                if left == 0 && let Some(place) = walk.place() {
+                    walk = Walk::resumed(&place).unwrap();
+                    left = breaks.next().unwrap();
+                }
+                left = left.max(1);
+            }
+            let found: Vec<_> = found.into_iter().collect();
+            prop_assert_eq!(found, expected(&deals, 0, 40));
+        }
+
         #[test]
         fn every_changed_deal_is_given_once(
             times in proptest::collection::vec(0_i64..60, 0..400),

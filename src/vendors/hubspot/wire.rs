@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 
 use super::walk::Search;
-use super::{ChangedDeal, SearchPage};
+use super::{ChangedDeal, ListPage, SearchPage};
 use crate::domain::deal::{Contact, ContactFacts, CrmAmount, Deal, PipelineStage, StageChange};
 use crate::domain::ids::{ContactId, DealId, PipelineId, VendorStageId};
 use crate::domain::keyed_hash::KeyedHasher;
@@ -15,7 +15,11 @@ use crate::domain::time::{self, Timestamp};
 /// Hits a page of the search.
 pub(super) const SEARCH_PAGE: usize = 200;
 
-pub(super) const DEAL_PROPERTIES: [&str; 7] = [
+/// The deals that became part of this one, separated by semicolons. Not in HubSpot's list of deal
+/// properties that we know, but asking for a property that there is not costs nothing.
+const MERGED: &str = "hs_merged_object_ids";
+
+pub(super) const DEAL_PROPERTIES: [&str; 8] = [
     "dealname",
     "dealstage",
     "pipeline",
@@ -23,6 +27,7 @@ pub(super) const DEAL_PROPERTIES: [&str; 7] = [
     "deal_currency_code",
     "createdate",
     "hs_lastmodifieddate",
+    MERGED,
 ];
 
 /// The contact properties that tell of the click; each customer has other ones, so the names are
@@ -123,12 +128,7 @@ pub(super) fn search_body(search: &Search) -> Value {
 pub(super) fn search_page(body: &Value) -> Result<SearchPage, String> {
     let hits = results(body)?
         .iter()
-        .map(|record| {
-            Ok(ChangedDeal {
-                id: record_id(record)?,
-                modified_at: changed_at(record, "hs_lastmodifieddate")?,
-            })
-        })
+        .map(changed)
         .collect::<Result<Vec<_>, String>>()?;
     let total = body.get("total").and_then(Value::as_u64);
     Ok(SearchPage {
@@ -265,6 +265,32 @@ pub(super) fn deal(record: &Value) -> Result<Deal, String> {
         created_at: created_at(record).ok_or("it does not say when it was made")??,
         updated_at: changed_at(record, "hs_lastmodifieddate")?,
         is_archived: record.get("archived") == Some(&Value::Bool(true)),
+    })
+}
+
+/// The deals that were merged into this one.
+pub(super) fn merged(record: &Value) -> Vec<DealId> {
+    let ids = property(record, MERGED).unwrap_or_default();
+    let ids = ids.split(';').map(str::trim).filter(|id| !id.is_empty());
+    let own = text(record.get("id")).unwrap_or_default();
+    ids.filter(|id| *id != own)
+        .filter_map(|id| DealId::new(id).ok())
+        .collect()
+}
+
+/// Reads a page of the list.
+pub(super) fn list_page(body: &Value) -> Result<ListPage, String> {
+    let deals = results(body)?.iter().map(changed);
+    Ok(ListPage {
+        deals: deals.collect::<Result<_, _>>()?,
+        next: text(body.pointer("/paging/next/after")),
+    })
+}
+
+fn changed(record: &Value) -> Result<ChangedDeal, String> {
+    Ok(ChangedDeal {
+        id: record_id(record)?,
+        modified_at: changed_at(record, "hs_lastmodifieddate")?,
     })
 }
 
