@@ -115,6 +115,7 @@ pub struct Daemon {
     http_task: tokio::task::JoinHandle<std::io::Result<()>>,
     keeper: tokio::task::JoinHandle<()>,
     watcher: tokio::task::JoinHandle<()>,
+    ear: tokio::task::JoinHandle<()>,
     address: SocketAddr,
     /// Held while the daemon lives, and let go by the system however it ends.
     _lock: Option<std::fs::File>,
@@ -163,6 +164,40 @@ pub(crate) fn lock_database(database_url: &str) -> anyhow::Result<Option<std::fs
         ),
         Err(std::fs::TryLockError::Error(error)) => {
             Err(error).with_context(|| format!("{} cannot be locked", path.display()))
+        }
+    }
+}
+
+/// Whether a daemon holds the lock on a database that serves one daemon alone.
+pub(crate) fn is_database_held(database_url: &str) -> bool {
+    let Some(database) = crate::store::file_of(database_url) else {
+        return false;
+    };
+    let mut path = database.into_os_string();
+    path.push(".lock");
+    // A shared lock is let go when the file is dropped, at once.
+    std::fs::File::open(PathBuf::from(path)).is_ok_and(|file| {
+        matches!(
+            file.try_lock_shared(),
+            Err(std::fs::TryLockError::WouldBlock)
+        )
+    })
+}
+
+/// How often it is looked whether somebody asked for a sync in a file that no other process can nudge
+/// through: one statement for all tenants.
+const EAR: Duration = Duration::from_secs(1);
+
+/// Hears of syncs that are asked for by commands, where the store is a file.
+async fn hear_asked(store: Arc<dyn Store>, clock: Arc<dyn Clock>, root: ractor::ActorRef<RootMsg>) {
+    if store.is_shared() {
+        return;
+    }
+    loop {
+        crate::clock::wall_sleep(EAR).await;
+        // A store that is out is told of by whoever has work there.
+        for tenant in store.asked_syncs().await.unwrap_or_default() {
+            let _ = root.cast(RootMsg::Sync(tenant, clock.hold()));
         }
     }
 }
@@ -292,6 +327,11 @@ impl Daemon {
             shared.store.clone(),
             clock.clone(),
         ));
+        let ear = tokio::spawn(hear_asked(
+            shared.store.clone(),
+            clock.clone(),
+            root.clone(),
+        ));
         drop(hold);
         tracing::info!(
             address = %address, tenants = config.tenants.len(), version = env!("CARGO_PKG_VERSION"),
@@ -309,6 +349,7 @@ impl Daemon {
             http_task,
             keeper,
             watcher,
+            ear,
             address,
             _lock: lock,
         })
@@ -392,6 +433,7 @@ impl Daemon {
         self.keeper.abort();
         self.watcher.abort();
         let _ = self.watcher.await;
+        self.ear.abort();
         if let Err(error) = self.shared.save_gate().await {
             tracing::warn!(%error, "the gate's state was not saved");
         }

@@ -7,6 +7,7 @@
 
 pub mod evidence;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -17,8 +18,9 @@ use super::stage::{Broken, Progress, Stage, Work};
 use crate::domain::attribution::learning::Learned;
 use crate::domain::attribution::{self, Attribution, Verdict};
 use crate::domain::coverage::Coverage;
+use crate::domain::ids::DealId;
 use crate::domain::revaluation::{Revaluation, ValuationMark};
-use crate::domain::revenue;
+use crate::domain::revenue::{self, RevenueEntry};
 use crate::domain::stages;
 use crate::domain::time::{self, Timestamp};
 use crate::store::StoreError;
@@ -248,6 +250,7 @@ impl AttributionWork {
             mut outcome,
             leads,
             contacts,
+            merges,
             erased,
         } = intake::read(&delivery);
         // Before the delivery is settled, and the same when done twice: a crash repeats it.
@@ -256,6 +259,9 @@ impl AttributionWork {
         }
         if !leads.is_empty() {
             store.request_leads(&tenant.id, &leads, now).await?;
+        }
+        if !merges.is_empty() {
+            store.record_merges(&tenant.id, &merges, now).await?;
         }
         if !contacts.is_empty() {
             let deals = store.deals_of(&tenant.id, &contacts).await?;
@@ -297,21 +303,58 @@ impl AttributionWork {
                 None => placements.insert(evidence::placements(store.as_ref(), &tenant.id).await?),
             };
             let verdicts = self.attribute(&deals, placements).await?;
-            for (deal, verdict) in deals.into_iter().zip(verdicts) {
-                let changed_at = deal.deal.updated_at;
-                let outcome = self.settle(deal, verdict).await?;
-                store.settle_deal(&tenant.id, &outcome, clock.now()).await?;
-                // A retry is worth a look at the contacts: a click id may have been filled in
-                // since, and that need not have touched the deal.
-                let is_retry = time::between(changed_at, clock.now()) > RETRY_EVERY;
-                if outcome.retry_at.is_some() && is_retry {
-                    store
-                        .request_deals(&tenant.id, &[outcome.deal], clock.now())
-                        .await?;
-                }
-                settled += 1;
-            }
+            settled += deals.len() as u64;
+            self.settle_all(deals, verdicts).await?;
         }
+    }
+
+    /// Settles deals that are credited, all with one reading and one writing.
+    async fn settle_all(
+        &self,
+        deals: Vec<UnsettledDeal>,
+        verdicts: Vec<Verdict>,
+    ) -> Result<(), StoreError> {
+        let Context {
+            store,
+            tenant,
+            clock,
+            ..
+        } = self.context.as_ref();
+        let ids: Vec<DealId> = deals.iter().map(|deal| deal.deal.id.clone()).collect();
+        let mut ledgers: BTreeMap<DealId, Vec<RevenueEntry>> = BTreeMap::new();
+        for entry in store.deal_ledgers(&tenant.id, &ids).await? {
+            ledgers.entry(entry.deal.clone()).or_default().push(entry);
+        }
+        let merged = store.merged_credits(&tenant.id, &ids).await?;
+        let (mut settled, mut again, mut passed_on) = (Vec::new(), Vec::new(), Vec::new());
+        for (deal, verdict) in deals.into_iter().zip(verdicts) {
+            let (id, before) = (deal.deal.id.clone(), deal.attribution.clone());
+            let (changed_at, is_archived) = (deal.deal.updated_at, deal.deal.is_archived);
+            let ledger = ledgers.remove(&id).unwrap_or_default();
+            let heirs = merged.iter().filter(|(into, _)| *into == id);
+            let inherited = heirs.map(|(_, credit)| credit);
+            let outcome = self.settle(deal, verdict, &ledger, inherited);
+            // A retry is worth a look at the contacts: a click id may have been filled in since,
+            // and that need not have touched the deal.
+            let is_retry = time::between(changed_at, clock.now()) > RETRY_EVERY;
+            if outcome.retry_at.is_some() && is_retry {
+                again.push(id.clone());
+            }
+            if is_archived && outcome.attribution != before {
+                passed_on.push(id);
+            }
+            settled.push(outcome);
+        }
+        store
+            .settle_deals(&tenant.id, &settled, clock.now())
+            .await?;
+        if !again.is_empty() {
+            store.request_deals(&tenant.id, &again, clock.now()).await?;
+        }
+        if !passed_on.is_empty() {
+            store.unsettle_merged(&tenant.id, &passed_on).await?;
+        }
+        Ok(())
     }
 
     /// Credits deals, all with one gathering of evidence.
@@ -374,29 +417,25 @@ impl AttributionWork {
         Ok(learned)
     }
 
-    async fn settle(
+    fn settle<'c>(
         &self,
         unsettled: UnsettledDeal,
         verdict: Verdict,
-    ) -> Result<SettledDeal, StoreError> {
-        let Context {
-            store,
-            tenant,
-            clock,
-            ..
-        } = self.context.as_ref();
+        previous: &[RevenueEntry],
+        inherited: impl Iterator<Item = &'c Attribution>,
+    ) -> SettledDeal {
+        let Context { tenant, clock, .. } = self.context.as_ref();
         let UnsettledDeal {
             deal,
             revision,
             attribution,
         } = unsettled;
         let now = clock.now();
-        let attribution = stronger(attribution, verdict.attribution);
-        let previous = store.deal_ledger(&tenant.id, &deal.id).await?;
+        let attribution = inheriting(stronger(attribution, verdict.attribution), inherited);
         let valued = revenue::entries_for(
             &deal,
             attribution.as_ref(),
-            &previous,
+            previous,
             &tenant.stages,
             &tenant.fx,
             tenant.currency,
@@ -435,7 +474,7 @@ impl AttributionWork {
             method = attribution.as_ref().map(|a| a.method.as_str()),
             entries = entries.len(), "settled deal {}", deal.id
         );
-        Ok(SettledDeal {
+        SettledDeal {
             deal: deal.id,
             revision,
             attribution,
@@ -445,7 +484,7 @@ impl AttributionWork {
             entries,
             retry_at,
             fault,
-        })
+        }
     }
 }
 
@@ -463,6 +502,27 @@ fn stronger(kept: Option<Attribution>, found: Option<Attribution>) -> Option<Att
         (Some(kept), Some(found)) if kept.method < found.method => Some(kept),
         (_, Some(found)) => Some(found),
         (kept, None) => kept,
+    }
+}
+
+/// The credit of a deal that others became part of: its own, unless one of theirs is of a better
+/// layer.
+fn inheriting<'c>(
+    own: Option<Attribution>,
+    inherited: impl Iterator<Item = &'c Attribution>,
+) -> Option<Attribution> {
+    const BY: &str = "by a deal that became part of this one: ";
+    let best = inherited.min_by_key(|credit| credit.method);
+    match (own, best) {
+        (own, None) => own,
+        (Some(own), Some(best)) if own.method <= best.method => Some(own),
+        (_, Some(best)) => Some(Attribution {
+            reason: match best.reason.starts_with(BY) {
+                true => best.reason.clone(),
+                false => format!("{BY}{}", best.reason),
+            },
+            ..best.clone()
+        }),
     }
 }
 
@@ -485,6 +545,25 @@ mod tests {
             clicked_at: None,
             reason: String::new(),
         })
+    }
+
+    #[test]
+    fn a_merged_deals_credit_is_inherited_where_it_is_better() {
+        let check = |own: Option<Attribution>, merged: &[Option<Attribution>], ad: Option<&str>| {
+            let credit = inheriting(own, merged.iter().flatten());
+            assert_eq!(credit.as_ref().map(|c| c.credit.ad.as_str()), ad);
+            credit
+        };
+        let (print, link) = (by(Method::Fingerprint, "2"), by(Method::UrlParam, "3"));
+        check(None, &[], None);
+        check(print.clone(), &[], Some("2"));
+        check(print.clone(), std::slice::from_ref(&link), Some("3"));
+        check(link.clone(), std::slice::from_ref(&print), Some("3"));
+        let once = check(None, &[print, link], Some("3"));
+        // Handed on by several deals it is told of once.
+        let twice = check(None, std::slice::from_ref(&once), Some("3"));
+        assert_eq!(once, twice);
+        assert_eq!(inheriting(once.clone(), twice.iter()), once);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -153,6 +153,8 @@ impl Blueprint {
             rehearsed_panic: self.rehearsed_panic.clone(),
             jitter: Context::jitter_rng(self.seed),
             named: AtomicU64::new(0),
+            // What was asked for before, and not answered, is looked for once.
+            sync_asked: AtomicBool::new(true),
         })
     }
 }
@@ -189,6 +191,8 @@ pub struct Context {
     pub jitter: Mutex<ChaCha12Rng>,
     /// Counts things named, so that two of one instant differ.
     pub named: AtomicU64,
+    /// Whether a sync may have been asked for since the sync stage last looked.
+    pub sync_asked: AtomicBool,
 }
 
 impl std::fmt::Debug for Context {

@@ -128,6 +128,13 @@ impl Handle {
             .cast(RootMsg::Intake(tenant.clone(), self.clock.hold()));
     }
 
+    /// Tells a tenant that a sync is asked for.
+    pub fn nudge_sync(&self, tenant: &TenantId) {
+        let _ = self
+            .root
+            .cast(RootMsg::Sync(tenant.clone(), self.clock.hold()));
+    }
+
     /// The health of every tenant.
     #[must_use]
     pub fn health(&self) -> BTreeMap<TenantId, TenantHealth> {

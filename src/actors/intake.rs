@@ -1,7 +1,7 @@
 //! What deliveries ask for, whoever sent them: deals and leads to be read, people to be forgotten.
 
 use super::context::Context;
-use crate::domain::ids::{ContactId, LeadId};
+use crate::domain::ids::{ContactId, DealId, LeadId};
 use crate::store::StoreError;
 use crate::store::inbox::{ClaimedDelivery, DeliveryOutcome};
 use crate::vendors::hubspot::events::{self as hubspot, EventKind};
@@ -16,6 +16,8 @@ pub(super) struct Read {
     pub(super) leads: Vec<LeadId>,
     /// Contacts whose deals are to be read again.
     pub(super) contacts: Vec<ContactId>,
+    /// Deals that became another one, each with that one.
+    pub(super) merges: Vec<(DealId, DealId)>,
     /// Contacts to be forgotten.
     pub(super) erased: Vec<ContactId>,
 }
@@ -74,12 +76,16 @@ fn of_hubspot(body: &[u8]) -> Read {
                 read.outcome.is_personal |= contact.is_some();
                 Vec::new()
             }
+            EventKind::DealMerge { into, from } => {
+                let merges = from.into_iter().map(|from| (from, into.clone()));
+                read.merges.extend(merges);
+                Vec::new()
+            }
             EventKind::DealCreation(_)
             | EventKind::StageChange { .. }
             | EventKind::DealPropertyChange { .. }
             | EventKind::DealDeletion(_)
             | EventKind::DealRestore(_)
-            | EventKind::DealMerge { .. }
             | EventKind::Other(_) => Vec::new(),
         };
         read.outcome.is_personal |= !contacts.is_empty();

@@ -205,10 +205,17 @@ impl Actor for PlacementActor {
             PlacementMsg::Look(hold) => state.look_and_arm(&myself, &hold).await?,
             PlacementMsg::Heard(Nudge::Any, hold) => {
                 let _ = state.root.cast(RootMsg::IntakeAll(hold.clone()));
+                // A nudge of a sync may have been missed.
+                for tenant in state.store.asked_syncs().await.unwrap_or_default() {
+                    let _ = state.root.cast(RootMsg::Sync(tenant, hold.clone()));
+                }
                 state.look_and_arm(&myself, &hold).await?;
             }
             PlacementMsg::Heard(Nudge::Tenant(tenant), hold) => {
                 let _ = state.root.cast(RootMsg::Heard(tenant, hold));
+            }
+            PlacementMsg::Heard(Nudge::Sync(tenant), hold) => {
+                let _ = state.root.cast(RootMsg::Sync(tenant, hold));
             }
             PlacementMsg::Tenants(tenants, hold) => {
                 state.tenants = tenants;

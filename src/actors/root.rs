@@ -35,6 +35,8 @@ pub enum RootMsg {
     Intake(TenantId, Hold),
     /// The same, said by another node.
     Heard(TenantId, Hold),
+    /// A sync of a tenant is asked for, here or at another node.
+    Sync(TenantId, Hold),
     /// The wait after a tenant's failure is over.
     Respawn(TenantId, Hold),
     /// The wait after the housekeeper's failure is over.
@@ -230,6 +232,12 @@ impl Actor for RootActor {
             }
             RootMsg::Heard(tenant, hold) => {
                 state.tell_intake(&tenant, &hold);
+            }
+            RootMsg::Sync(tenant, hold) => {
+                // Whoever takes the tenant over looks for it at the start.
+                if let Some(actor) = state.tenants.get(&tenant).and_then(|t| t.actor.as_ref()) {
+                    let _ = actor.cast(TenantMsg::Sync(hold));
+                }
             }
             RootMsg::IntakeAll(hold) => {
                 let all: Vec<TenantId> = state.tenants.keys().cloned().collect();

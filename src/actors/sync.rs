@@ -2,11 +2,13 @@
 //! deals. Writes nothing to either vendor.
 //!
 //! Each part has a schedule of its own, kept in the store, so that a restart goes on where it was;
-//! each part may fail without the others. How the CRM is walked stands in `crm.rs`, how leads are read
-//! in `leads.rs`.
+//! each part may fail without the others. How the CRM is walked stands in `crm.rs`, how its whole list
+//! is read in `scan.rs`, how leads are in `leads.rs`; `asked.rs` answers whoever does not want to wait.
 
+mod asked;
 mod crm;
 mod leads;
+mod scan;
 
 use std::sync::Arc;
 
@@ -22,10 +24,12 @@ use crate::domain::structure::{Account, Structure};
 use crate::domain::time::{self, SignedDuration, Timestamp};
 use crate::store::StoreError;
 use crate::store::entities::Drift;
+use crate::store::syncs::SyncCounts;
 use crate::vendors::VendorError;
 use crate::vendors::meta::throttle::CallKind;
 use crate::vendors::meta::{Activity, Cursor, InsightsQuery, Page};
-use crm::Crm;
+use asked::Asked;
+use crm::{Crm, Reached};
 
 /// Rows a page of structure and figures is asked for.
 const PAGE: u32 = 500;
@@ -55,25 +59,29 @@ fn meta(error: VendorError) -> Trouble {
     Trouble::Vendor("Meta", error)
 }
 
-/// The parts of a sync, each with its own schedule.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The parts of a sync, each with its own schedule, in the order in which they are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Part {
     Structure,
-    InsightsOften,
-    InsightsDaily,
-    InsightsWeekly,
-    Crm,
     Pipelines,
+    InsightsWeekly,
+    InsightsDaily,
+    InsightsOften,
+    Crm,
+    OpenDeals,
+    Scan,
 }
 
 impl Part {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 8] = [
         Self::Structure,
         Self::Pipelines,
         Self::InsightsWeekly,
         Self::InsightsDaily,
         Self::InsightsOften,
         Self::Crm,
+        Self::OpenDeals,
+        Self::Scan,
     ];
 
     const fn cursor(self) -> &'static str {
@@ -84,14 +92,48 @@ impl Part {
             Self::InsightsWeekly => "insights.28d",
             Self::Crm => "crm",
             Self::Pipelines => "pipelines",
+            Self::OpenDeals => "crm.open",
+            Self::Scan => "crm.scan",
         }
+    }
+
+    /// What a person is told that it is.
+    const fn told(self) -> &'static str {
+        match self {
+            Self::Structure => "the ad account",
+            Self::InsightsOften | Self::InsightsDaily | Self::InsightsWeekly => "ad figures",
+            Self::Crm => "changed deals",
+            Self::Pipelines => "pipelines",
+            Self::OpenDeals => "open deals",
+            Self::Scan => "the list of all deals",
+        }
+    }
+
+    /// Whether it is part of a sync that a person asks for.
+    const fn is_asked(self, is_full: bool) -> bool {
+        match self {
+            Self::Structure
+            | Self::Pipelines
+            | Self::InsightsDaily
+            | Self::InsightsOften
+            | Self::Crm => true,
+            Self::InsightsWeekly | Self::OpenDeals | Self::Scan => is_full,
+        }
+    }
+
+    /// Whether a first sync leaves it for later, since it repeats what the other parts have just
+    /// read.
+    const fn may_wait(self) -> bool {
+        matches!(self, Self::OpenDeals | Self::Scan)
     }
 
     fn every(self, sync_every: SignedDuration) -> SignedDuration {
         match self {
             Self::Structure | Self::InsightsOften | Self::Crm => sync_every,
-            Self::InsightsDaily | Self::Pipelines => sync_every.max(time::days(1)),
-            Self::InsightsWeekly => sync_every.max(time::days(7)),
+            Self::InsightsDaily | Self::Pipelines | Self::OpenDeals => {
+                sync_every.max(time::days(1))
+            }
+            Self::InsightsWeekly | Self::Scan => sync_every.max(time::days(7)),
         }
     }
 }
@@ -102,6 +144,9 @@ pub struct SyncWork {
     next: Timestamp,
     page: u32,
     is_introduced: bool,
+    /// The sync that a person asked for, while it is under way.
+    asked: Option<Asked>,
+    counts: SyncCounts,
 }
 
 impl SyncWork {
@@ -117,6 +162,8 @@ impl SyncWork {
             next,
             page: PAGE,
             is_introduced: false,
+            asked: None,
+            counts: SyncCounts::default(),
         }
     }
 
@@ -150,18 +197,31 @@ impl Work for SyncWork {
 
     async fn look(&mut self) -> Result<Progress, Broken> {
         let mut troubles = Vec::new();
-        let mut has_advanced = false;
+        let (mut has_advanced, mut has_more) = (false, false);
         if let Err(error) = self.introduce().await {
             self.note(error.into(), &mut troubles).await?;
         }
+        let at_work = self.asked.take();
+        match Asked::look_for(&self.context, at_work).await {
+            Ok(asked) => self.asked = asked,
+            Err(error) => self.note(error.into(), &mut troubles).await?,
+        }
+        self.counts = SyncCounts::default();
+        if let Some(asked) = &self.asked {
+            self.counts = asked.counts;
+        }
         for part in Part::ALL {
             match self.run_if_due(part).await {
-                Ok(ran) => has_advanced |= ran,
+                Ok(None) => {}
+                Ok(Some(reached)) => {
+                    has_advanced = true;
+                    has_more |= reached == Reached::Part;
+                }
                 Err(trouble) => self.note(trouble, &mut troubles).await?,
             }
         }
         if let Some(crm) = Crm::of(&self.context) {
-            match crm.read_requested().await {
+            match crm.read_requested(&mut self.counts).await {
                 Ok(count) => has_advanced |= count > 0,
                 Err(trouble) => self.note(trouble, &mut troubles).await?,
             }
@@ -170,9 +230,20 @@ impl Work for SyncWork {
             Ok(count) => has_advanced |= count > 0,
             Err(trouble) => self.note(trouble, &mut troubles).await?,
         }
-        let every = self.context.tenant.schedule.sync_every;
+        if let Some(mut asked) = self.asked.take() {
+            asked.counts = self.counts;
+            match asked.told(&self.context, &troubles).await {
+                Ok(asked) => self.asked = asked,
+                Err(error) => self.note(error.into(), &mut troubles).await?,
+            }
+        }
         let now = self.context.clock.now();
-        if troubles.is_empty() {
+        let every = self.context.tenant.schedule.sync_every;
+        if troubles.is_empty() && has_more {
+            // At once, but behind what waits: the other stages have something to do meanwhile.
+            self.next = now;
+            Ok(Progress::Advanced)
+        } else if troubles.is_empty() {
             // Aligned to the period, so that the stages of a tenant keep their rhythm, and spread
             // over the tenants.
             self.next = self.next_due(now, every);
@@ -227,7 +298,8 @@ impl SyncWork {
         Ok(())
     }
 
-    async fn run_if_due(&mut self, part: Part) -> Result<bool, Trouble> {
+    /// Reads a part that is due, or that somebody asked for; `None` where neither is so.
+    async fn run_if_due(&mut self, part: Part) -> Result<Option<Reached>, Trouble> {
         let context = self.context.clone();
         let Context {
             store,
@@ -243,13 +315,20 @@ impl SyncWork {
             .await?
             .and_then(|text| text.parse::<i64>().ok());
         let every = part.every(tenant.schedule.sync_every);
-        if let Some(last) = last {
-            // A little early is in time: the tick that woke us is spread around the hour.
-            let due = time::add(time::from_micros(last), every - every / 10);
-            if started < due {
-                return Ok(false);
-            }
+        let is_asked = self.asked.as_ref().is_some_and(|asked| asked.wants(part));
+        let is_full = self.asked.as_ref().is_some_and(|asked| asked.is_full);
+        // A little early is in time: the tick that woke us is spread around the hour.
+        let due = last.map(|last| time::add(time::from_micros(last), every - every / 10));
+        if !is_asked && due.is_some_and(|due| started < due) {
+            return Ok(None);
         }
+        let done = time::to_micros(started).to_string();
+        if !is_asked && due.is_none() && part.may_wait() {
+            store.set_cursor(id, &name, &done, started).await?;
+            return Ok(None);
+        }
+        let mut reached = Reached::End;
+        let counts = &mut self.counts;
         match part {
             Part::Structure => self.read_structure().await?,
             Part::InsightsOften => self.read_insights(3, true).await?,
@@ -257,7 +336,17 @@ impl SyncWork {
             Part::InsightsWeekly => self.read_insights(FIRST_INSIGHTS_DAYS, false).await?,
             Part::Crm => {
                 if let Some(crm) = Crm::of(&context) {
-                    crm.walk().await?;
+                    reached = crm.walk(counts).await?;
+                }
+            }
+            Part::OpenDeals => {
+                if let Some(crm) = Crm::of(&context) {
+                    reached = crm.read_open(counts).await?;
+                }
+            }
+            Part::Scan => {
+                if let Some(crm) = Crm::of(&context) {
+                    reached = crm.scan(is_full, counts).await?;
                 }
             }
             Part::Pipelines => {
@@ -266,9 +355,14 @@ impl SyncWork {
                 }
             }
         }
-        let done = time::to_micros(started).to_string();
+        if reached == Reached::Part {
+            return Ok(Some(reached));
+        }
         store.set_cursor(id, &name, &done, clock.now()).await?;
-        Ok(true)
+        if let Some(asked) = &mut self.asked {
+            asked.is_through(part);
+        }
+        Ok(Some(reached))
     }
 
     async fn read_structure(&self) -> Result<(), Trouble> {

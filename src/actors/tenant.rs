@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SupervisionEvent};
 use rand::RngExt as _;
@@ -25,6 +26,8 @@ use crate::domain::time;
 pub enum TenantMsg {
     /// Something came into the inbox, or into the queue of changes.
     Intake(Hold),
+    /// A sync is asked for.
+    Sync(Hold),
     /// A stage has looked.
     Report(StageReport),
     /// A stage's own timer.
@@ -133,6 +136,10 @@ impl Actor for TenantActor {
                 // A delivery came, or a person approved something.
                 state.tell(Stage::Executor, Cause::Nudge, hold.clone());
                 state.tell(Stage::Attribution, Cause::Nudge, hold);
+            }
+            TenantMsg::Sync(hold) => {
+                state.context.sync_asked.store(true, Ordering::Relaxed);
+                state.nudge(Stage::Sync, hold);
             }
             TenantMsg::Timer(stage, hold) => state.tell(stage, Cause::Timer, hold),
             TenantMsg::Report(report) => state.pass_on(report),

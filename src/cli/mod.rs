@@ -18,6 +18,7 @@ pub mod quarantine;
 pub mod run;
 pub mod sandbox;
 pub mod status;
+pub mod sync;
 pub mod table;
 pub mod token;
 
@@ -96,6 +97,10 @@ enum Command {
     ///
     /// Example:  roasd nodes --leases
     Nodes(nodes::NodesArgs),
+    /// Read both vendors now instead of at the next hour, and show what was read.
+    ///
+    /// Example:  roasd sync acme --full
+    Sync(sync::SyncArgs),
     /// List, show, approve, reject and undo changes to ad accounts.
     ///
     /// Example:  roasd changes list
@@ -233,6 +238,7 @@ async fn over_the_store(
         Command::Status(args) => status::run(&args, &ctx, out).await,
         Command::Coverage(args) => coverage::run(&args, &ctx, out).await,
         Command::Nodes(args) => nodes::run(&args, &ctx, out).await,
+        Command::Sync(args) => sync::run(&args, &ctx, out).await,
         Command::Changes(args) => changes::run(&args, &ctx, out).await,
         Command::Explain(args) => explain::run(&args, &ctx, out).await,
         Command::Audit(args) => audit::run(&args, &ctx, out).await,
