@@ -51,7 +51,8 @@ insert into crm_deals
 select tenant, 'deal-' || i, odd, 'p', 's', case when i % 2 then '0012.3400' end, nullif('EUR', ''), -i, i, i % 2, i,
     i, i - 1, nullif(i % 3, 0), nullif(i % 4, 0), case i % 9 when 0 then odd end,
     case when i % 2 then 'fingerprint' end, case when i % 2 then 1.0 / (i + 2) end,
-    case when i % 2 then 'ad-' || i end, null, null, null, null, odd, case when i % 2 then null else 'no_visit' end
+    case when i % 2 then 'ad-' || i end, null, null, null, null, odd, nullif(i % 6, 0),
+    case when i % 2 then null else 'no_visit' end
 from n;
 
 insert into crm_deal_contacts select tenant, 'deal-' || i, case i % 2 when 0 then 'A' else 'a' end || i from n;
@@ -62,6 +63,10 @@ select tenant, 'c' || i, odd, null, '', null, null, null, 'https://x/?' || odd, 
 insert into meta_leads
 select tenant, 'lead-' || i, i, nullif(i % 2, 0), i, case when i % 2 then odd end, -i, odd, 'ad-' || i, null, 'c',
     null, 'p' || i from n;
+insert into deal_merges select tenant, 'deal-' || i, 'deal-' || (i + 1), i from n;
+insert into sync_requests
+select tenant, i, odd, i % 2, nullif(i % 3, 0), nullif(i % 4, 0), odd, case when i % 2 then odd end, i, -i, i, 0, i, i
+from n group by tenant;
 insert into erasures select tenant, 'gone-' || i, i, odd, 1, i, 0, 2, 9007199254740993 from n;
 insert into crm_pipeline_stages
 select tenant, case i % 2 when 0 then 'P' else 'p' end, 's-' || i, odd, i, i % 2, 0, i from n;
