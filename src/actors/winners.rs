@@ -13,8 +13,7 @@ use crate::domain::ids::AdId;
 use crate::domain::money::Money;
 use crate::domain::time::{self, Timestamp};
 use crate::domain::winner::{self, Outcome};
-use crate::index::WinnerIndex;
-use crate::index::scan::Scan;
+use crate::index::Index;
 use crate::store::StoreError;
 use crate::store::winners::PastAd;
 
@@ -28,7 +27,7 @@ const EVIDENCE_DAYS: i64 = 365;
 /// The work of the winners stage.
 pub struct WinnersWork {
     context: Arc<Context>,
-    index: Scan,
+    index: Index,
     texts: BTreeMap<AdId, String>,
     is_loaded: bool,
     refreshed_at: Option<Timestamp>,
@@ -38,7 +37,7 @@ impl WinnersWork {
     /// The work of one tenant.
     #[must_use]
     pub fn new(context: Arc<Context>) -> Self {
-        let index = Scan::new(context.embedder.dimension());
+        let index = Index::new(context.embedder.dimension());
         Self {
             context,
             index,
@@ -175,7 +174,7 @@ impl WinnersWork {
             .iter()
             .filter_map(|ad| {
                 let vector = self.index.vector(ad)?;
-                let found = self.index.search(vector, k, &|other| other != ad);
+                let found = self.index.search(vector, k, &|other| other != ad).ok()?;
                 let found = found
                     .into_iter()
                     .map(|(id, cosine)| (id, f64::from(cosine)));
