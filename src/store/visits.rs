@@ -47,8 +47,9 @@ pub trait VisitStore {
     async fn visits(&self, tenant: &TenantId, ids: &[VisitId]) -> Result<Vec<Visit>, StoreError>;
 
     /// For each lookup, in their order, the visits with its value in its window that name an ad:
-    /// newest first, `limit` at most for each. Many are answered at the cost of few statements, and
-    /// none reads more than is found in its window.
+    /// newest first, `limit` at most for each. Of their link's parameters they have the ids alone, and
+    /// the fbclid where it was looked for: nothing else is compared. Many are answered at the cost of
+    /// few statements, and none reads more than is found in its window.
     async fn clicks_by(
         &self,
         tenant: &TenantId,

@@ -64,6 +64,12 @@ pub struct Traits {
 pub(super) const PATTERNS: usize = 8;
 
 impl Traits {
+    /// The pattern of what is known to be the same, below [`PATTERNS`].
+    pub(super) fn shared(self) -> usize {
+        let bit = |agreement, bit| usize::from(agreement == Agreement::Same) * bit;
+        bit(self.fingerprint, 4) + bit(self.user_agent, 2) + bit(self.ip, 1)
+    }
+
     /// The patterns that these traits may be; several where something is unknown.
     pub(super) fn patterns(self) -> impl Iterator<Item = usize> {
         (0..PATTERNS).filter(move |pattern| {

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::layers::{self, Answer, credit_of, missed};
-use super::likelihood::{Agreement, Gap, Match, Traits};
+use super::likelihood::{Agreement, Gap, Match, PATTERNS, Traits};
 use super::probability::Probability;
 use super::traffic::Traffic;
 use super::{AttributionRules, Candidates, Conversion, Credit, Method, Model};
@@ -67,6 +67,12 @@ pub(super) fn clicks<'a>(
         .chain([form])
         .map(|visit| (visit.fingerprint.as_ref(), visit.user_agent.as_ref()))
         .collect();
+    // What a click shares with the form has the form's own values: as many chances as patterns.
+    let mut chances = [None; PATTERNS];
+    let mut by_chance = |traits: Traits| {
+        let chance = &mut chances[traits.shared()];
+        *chance.get_or_insert_with(|| by_chance(form, traits, traffic, devices.len()))
+    };
     let mut found: Vec<Click<'a>> = candidates
         .by_fingerprint
         .iter()
@@ -94,7 +100,7 @@ pub(super) fn clicks<'a>(
                 found: Match {
                     gap: Gap::of(age),
                     traits,
-                    by_chance: by_chance(form, traits, traffic, devices.len()),
+                    by_chance: by_chance(traits),
                 },
             })
         })

@@ -56,6 +56,11 @@ const SCRIPTS: &[Script] = &[
         include_str!("../../../migrations/postgres/0008_decisions_by_time.sql"),
     ),
     (
+        9,
+        "covering_clicks",
+        include_str!("../../../migrations/postgres/0009_covering_clicks.sql"),
+    ),
+    (
         11,
         "breakers",
         include_str!("../../../migrations/postgres/0011_breakers.sql"),

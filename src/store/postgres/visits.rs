@@ -3,6 +3,9 @@
 use std::collections::HashSet;
 
 use async_trait::async_trait;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use sqlx::Row as _;
+use sqlx::postgres::PgRow;
 
 use super::lanes::{Fences, Kept, Server, admitted, flags, not_admitted};
 use super::{PostgresStore, column};
@@ -10,10 +13,11 @@ use crate::domain::ids::{TenantId, VisitId};
 use crate::domain::time::Timestamp;
 use crate::domain::visit::Visit;
 use crate::store::StoreError;
+use crate::store::sql::cells::Columns;
 use crate::store::sql::lane::{Request, Work};
 use crate::store::sql::nodes::check_own;
-use crate::store::sql::values::{clean_opt, micros};
-use crate::store::sql::visits::{CHUNK, Keep, SET_CONSENT, by_column, hash, read, spread};
+use crate::store::sql::values::{clean_opt, corrupt, micros};
+use crate::store::sql::visits::{AT_ONCE, CHUNK, Found, Keep, SET_CONSENT, by_column, hash, read};
 use crate::store::visits::{ClickLookup, VisitStore};
 
 /// The columns of a visit. A `*` would break prepared statements when a later release adds one.
@@ -106,25 +110,68 @@ impl Work for Keeping {
     }
 }
 
-/// Looks clicks of many keys up at once. One statement per column, so that each has its index; the
-/// inner query reads no more than the limit.
+/// Looks clicks of many keys up at once. One statement per column, so that each has its index, which
+/// for device and address holds all that is read; the inner query reads no more than the limit. A
+/// lookup's clicks are one row of arrays: a row for each click costs more on its way than to find.
 macro_rules! clicks_by {
     ($column:literal) => {
         concat!(
-            "select asked.n, c.* from unnest($2::bigint[], $3::text[], $4::bigint[], $5::bigint[])
+            "select asked.n, found.* from unnest($2::bigint[], $3::text[], $4::bigint[], $5::bigint[])
                  as asked (n, value, since, until)
              cross join lateral (
-                 select ",
-            columns!(),
-            " from click_tracking
-                 where tenant = $1 and ",
+                 select array_agg(id) as ids, array_agg(at) as times, array_agg(ad_id) as ads,
+                     array_agg(ad_set_id) as ad_sets, array_agg(campaign_id) as campaigns,
+                     array_agg(has_consent) as consents, array_agg(fingerprint) as fingerprints,
+                     array_agg(ip) as ips, array_agg(user_agent) as user_agents
+                 from (
+                     select id, at, ad_id, ad_set_id, campaign_id, has_consent, fingerprint, ip,
+                         user_agent
+                     from click_tracking
+                     where tenant = $1 and ",
             $column,
             " = asked.value and ad_id is not null
-                     and at between asked.since and asked.until
-                 order by at desc limit $6) as c
-             order by asked.n, c.at desc, c.id desc"
+                         and at between asked.since and asked.until
+                     order by at desc, id desc limit $6) as click) as found"
         )
     };
+}
+
+/// The clicks that answer a lookup.
+fn clicks(row: &PgRow) -> Result<Vec<Found>, sqlx::Error> {
+    let Some(ids) = row.try_get::<Option<Vec<String>>, _>("ids")? else {
+        return Ok(Vec::new());
+    };
+    let texts = |name| row.try_get::<Vec<Option<String>>, _>(name);
+    let numbers = |name| row.try_get::<Vec<i64>, _>(name);
+    let (times, consents) = (numbers("times")?, numbers("consents")?);
+    let (ads, ad_sets, campaigns) = (texts("ads")?, texts("ad_sets")?, texts("campaigns")?);
+    let fingerprints = texts("fingerprints")?;
+    let (ips, user_agents) = (texts("ips")?, texts("user_agents")?);
+    let ads = ads.into_iter().zip(ad_sets).zip(campaigns);
+    let people = fingerprints.into_iter().zip(ips).zip(user_agents);
+    let clicks = ids
+        .into_iter()
+        .zip(times)
+        .zip(ads)
+        .zip(consents)
+        .zip(people);
+    Ok(clicks
+        .map(
+            |((((id, at), ((ad, ad_set), campaign)), consent), ((fingerprint, ip), user_agent))| {
+                (
+                    id,
+                    at,
+                    ad,
+                    ad_set,
+                    campaign,
+                    consent,
+                    fingerprint,
+                    ip,
+                    user_agent,
+                )
+            },
+        )
+        .collect())
 }
 
 /// The statements that look clicks up by fbclid, fingerprint and address, for whoever wants to see
@@ -192,19 +239,30 @@ impl VisitStore for PostgresStore {
         lookups: &[ClickLookup],
         limit: u32,
     ) -> Result<Vec<Vec<Visit>>, StoreError> {
-        let mut found = vec![Vec::new(); lookups.len()];
         let columns = by_column(lookups, CLICK_LOOKUPS);
-        for (statement, asked) in columns {
-            for asked in asked.chunks(CHUNK) {
-                let query = sqlx::query(statement)
+        let mut answers = Vec::new();
+        for of in &columns {
+            for asked in of.asked.chunks(CHUNK) {
+                let query = sqlx::query(of.statement)
                     .bind(tenant.as_str())
                     .bind((0..).take(asked.len()).collect::<Vec<i64>>())
                     .bind(column(asked, |(_, value, _, _)| value.as_str()))
                     .bind(column(asked, |(_, _, from, _)| *from))
                     .bind(column(asked, |(_, _, _, to)| *to))
                     .bind(i64::from(limit));
-                let rows = self.rows("looking up clicks", query).await?;
-                spread(&rows, asked, &mut found)?;
+                answers.push(async move {
+                    let rows = self.rows("looking up clicks", query).await?;
+                    Ok::<_, StoreError>((of, asked, rows))
+                });
+            }
+        }
+        let mut answers = stream::iter(answers).buffer_unordered(AT_ONCE);
+        let mut found = vec![Vec::new(); lookups.len()];
+        while let Some((of, asked, rows)) = answers.try_next().await? {
+            for row in &rows {
+                let n = Columns::of("click_tracking", row).get("n")?;
+                let clicks = clicks(row).map_err(|error| corrupt("click_tracking", error))?;
+                of.put(n, asked, clicks, &mut found)?;
             }
         }
         Ok(found)

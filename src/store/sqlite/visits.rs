@@ -1,6 +1,7 @@
 //! Visits to landing pages.
 
 use async_trait::async_trait;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use sqlx::SqliteConnection;
 
 use super::SqliteStore;
@@ -10,10 +11,11 @@ use crate::domain::ids::{TenantId, VisitId};
 use crate::domain::time::Timestamp;
 use crate::domain::visit::Visit;
 use crate::store::StoreError;
+use crate::store::sql::cells::Columns;
 use crate::store::sql::json;
 use crate::store::sql::nodes::check_own;
-use crate::store::sql::values::{clean_opt, micros};
-use crate::store::sql::visits::{CHUNK, Keep, SET_CONSENT, by_column, hash, read, spread};
+use crate::store::sql::values::{clean_opt, corrupt, micros};
+use crate::store::sql::visits::{AT_ONCE, CHUNK, Keep, SET_CONSENT, by_column, hash, read};
 use crate::store::visits::{ClickLookup, VisitStore};
 
 /// Keeps visits; answers `false` for one that is kept already. Hashes without consent are left out.
@@ -54,22 +56,24 @@ impl Each for Keeping {
 }
 
 /// Looks clicks of many keys up at once: `$2` is a list of `[value, from, to]`. One statement per
-/// column, so that each has its index; the inner query reads no more than the limit.
+/// column, so that each has its index, which for device and address holds all that is read; the inner
+/// query reads no more than the limit. A lookup's clicks are one row: what a row costs on its way
+/// between the threads is more than what it costs to read.
 macro_rules! clicks_by {
     ($column:literal) => {
         concat!(
-            "select asked.key as n, c.* from json_each($2) as asked
-             cross join click_tracking as c
-             where c.tenant = $1 and c.id in (
-                 select k.id from click_tracking as k
-                 where k.tenant = $1 and k.",
+            "select asked.key as n, (
+                 select json_group_array(json_array(k.id, k.at, k.ad_id, k.ad_set_id, k.campaign_id,
+                     k.has_consent, k.fingerprint, k.ip, k.user_agent))
+                 from (select * from click_tracking as c
+                     where c.tenant = $1 and c.",
             $column,
             " = json_extract(asked.value, '$[0]')
-                     and k.ad_id is not null
-                     and k.at between json_extract(asked.value, '$[1]')
-                         and json_extract(asked.value, '$[2]')
-                 order by k.at desc limit $3)
-             order by n, c.at desc, c.id desc"
+                         and c.ad_id is not null
+                         and c.at between json_extract(asked.value, '$[1]')
+                             and json_extract(asked.value, '$[2]')
+                     order by c.at desc, c.id desc limit $3) as k) as found
+             from json_each($2) as asked"
         )
     };
 }
@@ -142,22 +146,36 @@ impl VisitStore for SqliteStore {
         limit: u32,
     ) -> Result<Vec<Vec<Visit>>, StoreError> {
         const DOING: &str = "looking up clicks";
-        let mut found = vec![Vec::new(); lookups.len()];
-        let mut tx = self.snapshot(DOING).await?;
-        for (statement, asked) in by_column(lookups, CLICK_LOOKUPS) {
-            for asked in asked.chunks(CHUNK) {
+        let columns = by_column(lookups, CLICK_LOOKUPS);
+        let mut answers = Vec::new();
+        for column in &columns {
+            for asked in column.asked.chunks(CHUNK) {
                 let values: Vec<_> = asked
                     .iter()
                     .map(|(_, value, from, to)| (value, from, to))
                     .collect();
-                let rows = sqlx::query(statement)
-                    .bind(tenant.as_str())
-                    .bind(json(&values, DOING)?)
-                    .bind(i64::from(limit))
-                    .fetch_all(&mut *tx)
-                    .await
-                    .map_err(fault(DOING))?;
-                spread(&rows, asked, &mut found)?;
+                let values = json(&values, DOING)?;
+                answers.push(async move {
+                    let rows = sqlx::query(column.statement)
+                        .bind(tenant.as_str())
+                        .bind(values)
+                        .bind(i64::from(limit))
+                        .fetch_all(&self.readers)
+                        .await
+                        .map_err(fault(DOING))?;
+                    Ok::<_, StoreError>((column, asked, rows))
+                });
+            }
+        }
+        let mut answers = stream::iter(answers).buffer_unordered(AT_ONCE);
+        let mut found = vec![Vec::new(); lookups.len()];
+        while let Some((column, asked, rows)) = answers.try_next().await? {
+            for row in &rows {
+                let row = Columns::of("click_tracking", row);
+                let clicks = row.text("found")?.unwrap_or("[]");
+                let clicks = serde_json::from_str(clicks)
+                    .map_err(|error| corrupt("click_tracking", error))?;
+                column.put(row.get("n")?, asked, clicks, &mut found)?;
             }
         }
         Ok(found)
