@@ -25,6 +25,7 @@ mod move_store;
 mod nodes;
 mod pauses;
 mod revaluation;
+mod postgres_sessions;
 mod run_service;
 mod sandbox;
 mod simulation;

@@ -94,11 +94,7 @@ pub(super) async fn begin(
     patience: &Patience,
     doing: &'static str,
 ) -> Result<Tx, StoreError> {
-    Ok(Session {
-        conn: patience.answer(doing, pool.begin()).await?,
-        patience: patience.clone(),
-        doing,
-    })
+    begin_with(pool, patience, doing, "begin").await
 }
 
 /// Begins a transaction that reads, and sees one state.
@@ -107,7 +103,23 @@ pub(super) async fn snapshot(
     patience: &Patience,
     doing: &'static str,
 ) -> Result<Tx, StoreError> {
-    let begun = pool.begin_with("begin isolation level repeatable read, read only");
+    let statement = "begin isolation level repeatable read, read only";
+    begin_with(pool, patience, doing, statement).await
+}
+
+/// Begins in a task of its own, which is not cut off when whoever asks gives up. The driver takes a
+/// `begin` that is dropped half-way for one that never was: the connection would go back to the pool
+/// with an open transaction, in which the next statement that is to be a transaction of its own is
+/// answered and never committed. A transaction that nobody waits for any more is rolled back.
+async fn begin_with(
+    pool: &PgPool,
+    patience: &Patience,
+    doing: &'static str,
+    statement: &'static str,
+) -> Result<Tx, StoreError> {
+    let pool = pool.clone();
+    let begun = tokio::spawn(async move { pool.begin_with(statement).await });
+    let begun = async { begun.await.map_err(|_| sqlx::Error::WorkerCrashed)? };
     Ok(Session {
         conn: patience.answer(doing, begun).await?,
         patience: patience.clone(),
