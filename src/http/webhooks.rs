@@ -8,8 +8,6 @@ use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, Uri};
 use secrecy::{ExposeSecret as _, SecretString};
-use serde::Deserialize;
-use serde_json::Value;
 use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 
@@ -19,7 +17,7 @@ use super::{HttpSettings, HttpState, Problem};
 use crate::domain::ids::{PortalId, TenantId};
 use crate::domain::time;
 use crate::store::inbox::Delivery;
-use crate::vendors::hubspot::events;
+use crate::vendors::hubspot::events::{self, Parsed};
 use crate::vendors::hubspot::signature;
 
 const SIGNATURE: &str = "x-hubspot-signature-v3";
@@ -44,12 +42,13 @@ pub(super) async fn for_tenant(
         return Err(request.check_as_nobody());
     };
     request.check(secret_of(&settings, entry))?;
-    match addressed(&body) {
+    let parsed = events::parse(&body);
+    match addressed(&parsed) {
         Addressed::Nobody => {}
         Addressed::One(portal) if Some(portal) == entry.portal => {}
         Addressed::One(_) | Addressed::Several(_) => return Err(foreign()),
     }
-    request.keep(tenant, &body).await?;
+    request.keep(tenant, &body, &parsed).await?;
     Ok(request.acknowledge())
 }
 
@@ -63,13 +62,14 @@ pub(super) async fn for_portal(
     let settings = state.settings.load();
     let tenants = &settings.tenants;
     let request = Request::new(&state, &settings, &uri, &headers, &body);
-    match addressed(&body) {
+    let parsed = events::parse(&body);
+    match addressed(&parsed) {
         Addressed::One(portal) => {
             let Some((tenant, entry)) = by_portal(tenants, portal) else {
                 return Err(request.check_as_nobody());
             };
             request.check(secret_of(&settings, entry))?;
-            request.keep(tenant, &body).await?;
+            request.keep(tenant, &body, &parsed).await?;
         }
         Addressed::Nobody => {
             // Nothing names a tenant; where there is but one, it is that one's to quarantine.
@@ -81,7 +81,7 @@ pub(super) async fn for_portal(
                 count("unreadable");
                 Problem::new(StatusCode::BAD_REQUEST, "no event names its portalId")
             })?;
-            request.keep(tenant, &body).await?;
+            request.keep(tenant, &body, &parsed).await?;
         }
         Addressed::Several(parts) => {
             request.check(settings.client_secret.as_ref())?;
@@ -94,8 +94,9 @@ pub(super) async fn for_portal(
             if known.is_empty() {
                 return Err(foreign());
             }
-            for ((tenant, _), events) in known {
-                request.keep(tenant, &joined(events)).await?;
+            for ((tenant, _), own) in known {
+                let body = joined(own);
+                request.keep(tenant, &body, &events::parse(&body)).await?;
             }
         }
     }
@@ -206,8 +207,13 @@ impl<'a> Request<'a> {
     }
 
     /// Keeps a delivery for a tenant and wakes its intake; on disk when it returns.
-    async fn keep(&self, tenant: &TenantId, body: &[u8]) -> Result<(), Problem> {
-        intake::keep(self.state, tenant, &delivery(body)).await?;
+    async fn keep(
+        &self,
+        tenant: &TenantId,
+        body: &[u8],
+        parsed: &Parsed<'_>,
+    ) -> Result<(), Problem> {
+        intake::keep(self.state, tenant, &delivery(body, parsed)).await?;
         Ok(())
     }
 
@@ -228,36 +234,24 @@ enum Addressed<'a> {
     Several(BTreeMap<PortalId, Vec<&'a RawValue>>),
 }
 
-fn addressed(body: &[u8]) -> Addressed<'_> {
-    let events: Vec<&RawValue> = serde_json::from_slice(body)
-        .or_else(|_| serde_json::from_slice(body).map(|event| vec![event]))
-        .unwrap_or_default();
+fn addressed<'a>(parsed: &Parsed<'a>) -> Addressed<'a> {
+    let mut portals = parsed.portals().flatten();
+    let Some(first) = portals.next() else {
+        return Addressed::Nobody;
+    };
+    if portals.all(|portal| portal == first) {
+        return Addressed::One(first);
+    }
     let mut parts: BTreeMap<PortalId, Vec<&RawValue>> = BTreeMap::new();
-    for event in events {
-        if let Some(portal) = portal_of(event) {
+    for (portal, event) in parsed.portals().zip(parsed.raw()) {
+        if let Some(portal) = portal {
             parts.entry(portal).or_default().push(event);
         }
     }
-    match (parts.len(), parts.first_key_value()) {
-        (1, Some((portal, _))) => Addressed::One(*portal),
-        (_, None) => Addressed::Nobody,
-        (_, Some(_)) => Addressed::Several(parts),
+    match parts.is_empty() {
+        true => Addressed::Nobody, // bytes that are no text
+        false => Addressed::Several(parts),
     }
-}
-
-fn portal_of(event: &RawValue) -> Option<PortalId> {
-    #[derive(Deserialize)]
-    struct Head {
-        #[serde(rename = "portalId")]
-        portal: Value,
-    }
-    let head: Head = serde_json::from_str(event.get()).ok()?;
-    match head.portal {
-        Value::Number(number) => number.as_u64(),
-        Value::String(text) => text.parse().ok(),
-        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
-    }
-    .map(PortalId)
 }
 
 fn joined(events: &[&RawValue]) -> Vec<u8> {
@@ -266,32 +260,27 @@ fn joined(events: &[&RawValue]) -> Vec<u8> {
 }
 
 /// A delivery of HubSpot's, as it is kept.
-pub(super) fn delivery(body: &[u8]) -> Delivery {
+pub(super) fn delivery(body: &[u8], parsed: &Parsed<'_>) -> Delivery {
     Delivery {
         source: SOURCE.to_owned(),
-        dedup_key: dedup_key(body),
+        dedup_key: dedup_key(body, parsed),
         body: body.to_vec(),
     }
 }
 
 /// The same for every try of one delivery: made of its events' own keys, since the number of the
 /// attempt is in the body. What cannot be read stands for itself.
-fn dedup_key(body: &[u8]) -> String {
+fn dedup_key(body: &[u8], parsed: &Parsed<'_>) -> String {
     let mut hash = Sha256::new();
-    let events = events::read_delivery(body);
-    if events.iter().all(Result::is_ok) && !events.is_empty() {
-        let mut keys: Vec<&str> = events
-            .iter()
-            .flatten()
-            .map(events::HubSpotEvent::dedup_key)
-            .collect();
-        keys.sort_unstable();
-        for key in keys {
-            hash.update((key.len() as u64).to_be_bytes());
-            hash.update(key);
+    match parsed.dedup_keys() {
+        Some(mut keys) => {
+            keys.sort_unstable();
+            for key in keys {
+                hash.update((key.len() as u64).to_be_bytes());
+                hash.update(key);
+            }
         }
-    } else {
-        hash.update(body);
+        None => hash.update(body),
     }
     hex::encode(hash.finalize())
 }
@@ -308,7 +297,7 @@ mod tests {
 
     #[test]
     fn another_try_is_the_same_delivery_and_another_event_is_not() {
-        let key = |text: &str| dedup_key(text.as_bytes());
+        let key = |text: &str| dedup_key(text.as_bytes(), &events::parse(text.as_bytes()));
         let first = format!("[{},{}]", event(33, 1, 0), event(33, 2, 0));
         let again = format!("[{},{}]", event(33, 2, 3), event(33, 1, 3));
         assert_eq!(key(&first), key(&again));
@@ -320,7 +309,7 @@ mod tests {
     fn a_delivery_is_its_accounts() {
         let (own, other) = (event(33, 1, 0), event(34, 2, 0));
         let check = |body: &str, expected: &str| {
-            let found = match addressed(body.as_bytes()) {
+            let found = match addressed(&events::parse(body.as_bytes())) {
                 Addressed::Nobody => "nobody".to_owned(),
                 Addressed::One(portal) => portal.to_string(),
                 Addressed::Several(parts) => {

@@ -68,7 +68,8 @@ async fn take(call: Call) -> Result<Reply, Problem> {
             format!("one event of a HubSpot webhook is asked for, as HubSpot sends it: {why}");
         Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail)
     };
-    let mut read = events::read_delivery(&call.body);
+    let parsed = events::parse(&call.body);
+    let mut read = parsed.events();
     let event = match (read.pop(), read.is_empty()) {
         (Some(Ok(event)), true) => event,
         (Some(Err(bad)), true) => return Err(unreadable(bad.reason)),
@@ -83,7 +84,7 @@ async fn take(call: Call) -> Result<Reply, Problem> {
         ));
     }
     // The same event by HubSpot itself is another delivery: deals are read once all the same.
-    let delivery = webhooks::delivery(&call.body);
+    let delivery = webhooks::delivery(&call.body, &parsed);
     let appended = intake::keep(&call.state, tenant, &delivery).await?;
     let status = match appended {
         Appended::New => "queued",

@@ -2,8 +2,12 @@
 //! late and out of order, and the deal that is read afterwards is the truth.
 //! Source: HubSpot, "Webhooks API".
 
-use serde_json::Value;
+use std::borrow::Cow;
+use std::cell::OnceCell;
 
+use serde_json::value::RawValue;
+
+use super::fields::{Element, Fields};
 use crate::domain::ids::{ContactId, DealId, PortalId, VendorStageId};
 use crate::domain::time::{self, Timestamp};
 
@@ -132,46 +136,106 @@ pub struct BadEvent {
 /// event.
 #[must_use]
 pub fn read_delivery(body: &[u8]) -> Vec<Result<HubSpotEvent, BadEvent>> {
-    let bad = |reason: String| {
-        vec![Err(BadEvent {
-            reason,
-            index: 0,
-            bytes: body.to_vec(),
-        })]
-    };
-    let events = match serde_json::from_slice::<Value>(body) {
-        Ok(Value::Array(events)) => events,
-        Ok(event @ Value::Object(_)) => vec![event],
-        Ok(_) => return bad("the delivery is neither an array nor an object".to_owned()),
-        Err(error) => return bad(format!("the delivery is not JSON: {error}")),
-    };
-    events
-        .iter()
-        .enumerate()
-        .map(|(index, event)| {
-            read_event(event).map_err(|reason| {
-                let bytes = event.to_string().into_bytes();
-                BadEvent {
-                    reason,
-                    index,
-                    bytes,
-                }
-            })
-        })
-        .collect()
+    parse(body).events()
 }
 
-/// A field as text, from a text or a number.
-fn text(event: &Value, key: &str) -> Option<String> {
-    match event.get(key)? {
-        Value::String(text) => Some(text.clone()),
-        Value::Number(n) => Some(n.to_string()),
-        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
+/// A delivery taken apart in one pass, its events' fields borrowed from its bytes.
+#[derive(Debug)]
+pub struct Parsed<'a> {
+    body: &'a [u8],
+    elements: Result<Vec<Element<'a>>, String>,
+}
+
+/// Takes a delivery apart.
+#[must_use]
+pub fn parse(body: &[u8]) -> Parsed<'_> {
+    let not_json = |error: serde_json::Error| format!("the delivery is not JSON: {error}");
+    let elements = match body.iter().find(|byte| !byte.is_ascii_whitespace()) {
+        Some(b'[') => serde_json::from_slice(body).map_err(not_json),
+        Some(b'{') => serde_json::from_slice(body)
+            .map(|event| vec![event])
+            .map_err(not_json),
+        _ => Err(
+            match serde_json::from_slice::<serde::de::IgnoredAny>(body) {
+                Ok(_) => "the delivery is neither an array nor an object".to_owned(),
+                Err(error) => not_json(error),
+            },
+        ),
+    };
+    Parsed { body, elements }
+}
+
+impl<'a> Parsed<'a> {
+    fn elements(&self) -> &[Element<'a>] {
+        self.elements.as_deref().unwrap_or_default()
+    }
+
+    /// The account that each event names, in their order; `None` for one that names none.
+    pub fn portals(&self) -> impl Iterator<Item = Option<PortalId>> + '_ {
+        self.elements().iter().map(|element| match element {
+            Element::Event(fields) => {
+                let portal = fields.portal_id.as_deref()?;
+                portal.parse().ok().map(PortalId)
+            }
+            Element::NoEvent => None,
+        })
+    }
+
+    /// The bytes of each event, in their order.
+    #[must_use]
+    pub fn raw(&self) -> Vec<&'a RawValue> {
+        serde_json::from_slice(self.body)
+            .or_else(|_| serde_json::from_slice(self.body).map(|event| vec![event]))
+            .unwrap_or_default()
+    }
+
+    /// The keys of all events, see [`HubSpotEvent::dedup_key`]; `None` when one of them cannot be
+    /// read, or there is none.
+    #[must_use]
+    pub fn dedup_keys(&self) -> Option<Vec<String>> {
+        let elements = self.elements.as_ref().ok()?;
+        let keys = elements.iter().map(|element| {
+            let event = read_element(element).ok()?;
+            Some(event.dedup_key)
+        });
+        keys.collect::<Option<Vec<_>>>()
+            .filter(|keys| !keys.is_empty())
+    }
+
+    /// The events, each as far as it can be read.
+    #[must_use]
+    pub fn events(&self) -> Vec<Result<HubSpotEvent, BadEvent>> {
+        let elements = match &self.elements {
+            Ok(elements) => elements,
+            Err(reason) => {
+                return vec![Err(BadEvent {
+                    reason: reason.clone(),
+                    index: 0,
+                    bytes: self.body.to_vec(),
+                })];
+            }
+        };
+        let raw = OnceCell::new();
+        let bytes = |index: usize| {
+            let raw: &Vec<&RawValue> = raw.get_or_init(|| self.raw());
+            raw.get(index)
+                .map_or(self.body, |event| event.get().as_bytes())
+                .to_vec()
+        };
+        let events = elements.iter().enumerate().map(|(index, element)| {
+            read_element(element).map_err(|reason| BadEvent {
+                reason,
+                index,
+                bytes: bytes(index),
+            })
+        });
+        events.collect()
     }
 }
 
-fn need(event: &Value, key: &str) -> Result<String, String> {
-    text(event, key).ok_or_else(|| format!("it has no {key}"))
+/// A text that an event must have; `name` is what the vendor calls it.
+fn need<'f>(text: &'f Option<Cow<'_, str>>, name: &str) -> Result<&'f str, String> {
+    text.as_deref().ok_or_else(|| format!("it has no {name}"))
 }
 
 fn id<T>(text: &str) -> Result<T, String>
@@ -182,84 +246,89 @@ where
         .map_err(|bad: crate::domain::ids::BadId| bad.to_string())
 }
 
-fn ids<T>(event: &Value) -> Result<Vec<T>, String>
+/// The objects that were merged, the primary one first.
+fn merged<T>(event: &Fields<'_>) -> Result<Vec<T>, String>
 where
     T: std::str::FromStr<Err = crate::domain::ids::BadId>,
 {
-    let merged = event.get("mergedObjectIds").and_then(Value::as_array);
-    let merged = merged.into_iter().flatten().filter_map(|one| match one {
-        Value::String(text) => Some(text.clone()),
-        Value::Number(n) => Some(n.to_string()),
-        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
-    });
-    text(event, "primaryObjectId")
-        .into_iter()
-        .chain(merged)
-        .map(|text| id(&text))
+    let primary = event.primary_object_id.iter();
+    primary
+        .chain(&event.merged_object_ids)
+        .map(|text| id(text))
         .collect()
 }
 
-fn read_event(event: &Value) -> Result<HubSpotEvent, String> {
-    if !event.is_object() {
-        return Err("it is not an object".to_owned());
+fn read_element(element: &Element<'_>) -> Result<HubSpotEvent, String> {
+    match element {
+        Element::Event(fields) => read_event(fields),
+        Element::NoEvent => Err("it is not an object".to_owned()),
     }
-    let kind = text(event, "subscriptionType")
-        .or_else(|| text(event, "eventType"))
+}
+
+fn read_event(event: &Fields<'_>) -> Result<HubSpotEvent, String> {
+    let kind = event.subscription_type.as_deref();
+    let kind = kind
+        .or(event.event_type.as_deref())
         .ok_or("it names no subscriptionType")?;
-    let portal: u64 = need(event, "portalId")?
+    let portal: u64 = need(&event.portal_id, "portalId")?
         .parse()
         .map_err(|_| "its portalId is not a number")?;
-    let occurred = need(event, "occurredAt")?;
+    let occurred = need(&event.occurred_at, "occurredAt")?;
     let millis: i64 = occurred
         .parse()
         .ok()
         .filter(|millis| *millis > 0)
         .ok_or_else(|| format!("its occurredAt {occurred:?} is not a time in milliseconds"))?;
-    let part = |key| text(event, key).unwrap_or_default();
-    let object = text(event, "objectId")
-        .or_else(|| {
-            text(event, "fromObjectId").map(|from| format!("{from}>{}", part("toObjectId")))
-        })
-        .or_else(|| text(event, "newObjectId"))
-        .unwrap_or_default();
+    let object: Cow<'_, str> = match (&event.object_id, &event.from_object_id) {
+        (Some(object), _) => Cow::Borrowed(object),
+        (None, Some(from)) => {
+            let to = event.to_object_id.as_deref().unwrap_or_default();
+            format!("{from}>{to}").into()
+        }
+        (None, None) => Cow::Borrowed(event.new_object_id.as_deref().unwrap_or_default()),
+    };
     // Connecting and cutting off differ in nothing else when they happen within a millisecond.
-    let removed = event.get("associationRemoved").and_then(Value::as_bool) == Some(true);
+    let removed = event.association_removed == Some(true);
     let dedup_key = format!(
         "{portal}/{}/{}/{object}/{}/{millis}{}",
-        part("subscriptionId"),
-        part("eventId"),
-        part("propertyName"),
+        event.subscription_id.as_deref().unwrap_or_default(),
+        event.event_id.as_deref().unwrap_or_default(),
+        event.property_name.as_deref().unwrap_or_default(),
         if removed { "/removed" } else { "" }
     );
     Ok(HubSpotEvent {
         portal: PortalId(portal),
         at: time::from_millis(millis),
-        kind: read_kind(event, &generic(event, &kind))?,
+        kind: read_kind(event, &generic(event, kind))?,
         dedup_key,
     })
 }
 
 /// The newer form `object.*` says by a number which kind of object it means.
-fn generic(event: &Value, kind: &str) -> String {
-    match (kind.strip_prefix("object."), text(event, "objectTypeId")) {
-        (Some(what), Some(of)) if of == "0-3" => format!("deal.{what}"),
-        (Some(what), Some(of)) if of == "0-1" => format!("contact.{what}"),
-        _ => kind.to_owned(),
+fn generic<'k>(event: &Fields<'_>, kind: &'k str) -> Cow<'k, str> {
+    match (
+        kind.strip_prefix("object."),
+        event.object_type_id.as_deref(),
+    ) {
+        (Some(what), Some("0-3")) => format!("deal.{what}").into(),
+        (Some(what), Some("0-1")) => format!("contact.{what}").into(),
+        _ => Cow::Borrowed(kind),
     }
 }
 
-fn read_kind(event: &Value, kind: &str) -> Result<EventKind, String> {
-    let deal = || need(event, "objectId").and_then(|text| id::<DealId>(&text));
-    let contact = || need(event, "objectId").and_then(|text| id::<ContactId>(&text));
-    let merged = || need(event, "newObjectId").or_else(|_| need(event, "objectId"));
+fn read_kind(event: &Fields<'_>, kind: &str) -> Result<EventKind, String> {
+    let object = || need(&event.object_id, "objectId");
+    let deal = || object().and_then(id::<DealId>);
+    let contact = || object().and_then(id::<ContactId>);
+    let into = || need(&event.new_object_id, "newObjectId").or_else(|_| object());
     Ok(match kind {
         "deal.creation" => EventKind::DealCreation(deal()?),
         "deal.deletion" => EventKind::DealDeletion(deal()?),
         "deal.restore" => EventKind::DealRestore(deal()?),
         "deal.propertyChange" => property_change(event, deal()?)?,
         "deal.merge" => EventKind::DealMerge {
-            into: id(&merged()?)?,
-            from: ids(event)?,
+            into: id(into()?)?,
+            from: merged(event)?,
         },
         "deal.associationChange" | "contact.associationChange" => association(event, kind)?,
         "contact.privacyDeletion" => EventKind::PrivacyDeletion(contact()?),
@@ -267,49 +336,49 @@ fn read_kind(event: &Value, kind: &str) -> Result<EventKind, String> {
             EventKind::ContactChange(contact()?)
         }
         "contact.merge" => EventKind::ContactMerge {
-            into: id(&merged()?)?,
-            from: ids(event)?,
+            into: id(into()?)?,
+            from: merged(event)?,
         },
         other => EventKind::Other(other.chars().take(80).collect()),
     })
 }
 
-fn property_change(event: &Value, deal: DealId) -> Result<EventKind, String> {
-    let property = need(event, "propertyName")?;
-    let value = text(event, "propertyValue").filter(|value| !value.is_empty());
-    Ok(match value {
+fn property_change(event: &Fields<'_>, deal: DealId) -> Result<EventKind, String> {
+    let property = need(&event.property_name, "propertyName")?;
+    let value = event.property_value.as_deref();
+    Ok(match value.filter(|value| !value.is_empty()) {
         Some(stage) if property == "dealstage" => EventKind::StageChange {
             deal,
-            stage: id(&stage)?,
+            stage: id(stage)?,
         },
         value => EventKind::DealPropertyChange {
             deal,
-            property,
-            value,
+            property: property.to_owned(),
+            value: value.map(str::to_owned),
         },
     })
 }
 
-fn association(event: &Value, kind: &str) -> Result<EventKind, String> {
-    let from = need(event, "fromObjectId")?;
-    let to = need(event, "toObjectId")?;
-    let (deal, contact) = match text(event, "associationType").as_deref() {
-        Some("DEAL_TO_CONTACT") => (from, Some(to)),
-        Some("CONTACT_TO_DEAL") => (to, Some(from)),
+fn association(event: &Fields<'_>, kind: &str) -> Result<EventKind, String> {
+    let from = need(&event.from_object_id, "fromObjectId")?;
+    let to = need(&event.to_object_id, "toObjectId")?;
+    let (deal, contact) = match event.association_type.as_deref() {
+        Some("DEAL_TO_CONTACT") => (from, to),
+        Some("CONTACT_TO_DEAL") => (to, from),
         // A company, a ticket: the deal's contacts are as they were.
         _ => return Ok(EventKind::Other(kind.to_owned())),
     };
     Ok(EventKind::DealAssociation {
-        deal: id(&deal)?,
-        contact: contact.map(|text| id(&text)).transpose()?,
-        is_removed: event.get("associationRemoved").and_then(Value::as_bool) == Some(true),
+        deal: id(deal)?,
+        contact: Some(id(contact)?),
+        is_removed: event.association_removed == Some(true),
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     fn deal(n: u32) -> DealId {
         DealId::new(n.to_string()).unwrap()
@@ -412,6 +481,41 @@ mod tests {
     }
 
     #[test]
+    fn the_generic_form_means_the_same() {
+        let more = json!({"objectId": 12, "propertyName": "dealstage", "propertyValue": "won",
+            "primaryObjectId": 12, "mergedObjectIds": [13], "newObjectId": 12,
+            "associationType": "DEAL_TO_CONTACT", "fromObjectId": 12, "toObjectId": 5});
+        let whats = [
+            "creation",
+            "propertyChange",
+            "deletion",
+            "restore",
+            "merge",
+            "associationChange",
+            "privacyDeletion",
+        ];
+        for (object, of) in [("deal", "0-3"), ("contact", "0-1")] {
+            for what in whats {
+                let read = |kind: String, type_id: Option<&str>| {
+                    let mut event = more.clone();
+                    event["subscriptionType"] = kind.into();
+                    event["objectTypeId"] = type_id.into();
+                    one(event).unwrap()
+                };
+                let named = read(format!("{object}.{what}"), None);
+                assert_eq!(
+                    read(format!("object.{what}"), Some(of)),
+                    named,
+                    "{object} {what}"
+                );
+                // People are forgotten, deals are not.
+                let is_other = matches!(named.kind, EventKind::Other(_));
+                assert_eq!(is_other, (object, what) == ("deal", "privacyDeletion"));
+            }
+        }
+    }
+
+    #[test]
     fn a_repeat_has_the_same_key_and_another_event_another() {
         let base = json!({"subscriptionType": "deal.propertyChange", "objectId": 12,
             "propertyName": "dealstage", "propertyValue": "a"});
@@ -446,6 +550,8 @@ mod tests {
         let ok: Vec<_> = found.iter().map(Result::is_ok).collect();
         assert_eq!(ok, [true, false, false, true]);
         assert_eq!(found[1].clone().unwrap_err().index, 1);
+        assert_eq!(found[1].clone().unwrap_err().bytes, br#"{"portalId":1}"#);
+        assert_eq!(found[2].clone().unwrap_err().bytes, b"7");
         assert!(read_delivery(good.to_string().as_bytes())[0].is_ok());
         assert!(read_delivery(b"[]").is_empty());
         for garbage in [&b"<html>"[..], b"", b"\xff\xfe", b"[{", b"7", b"null"] {
@@ -475,5 +581,45 @@ mod tests {
             json!({"subscriptionType": "x", "portalId": "acme"}),
             "portalId",
         );
+    }
+
+    #[test]
+    fn fields_are_read_as_they_come() {
+        // Escapes, a field twice (the last one counts), numbers as texts and the other way round,
+        // and values of unheard-of shape.
+        let body =
+            br#" [ {"subscriptionType":"deal.propert\u0079Change","portalId":"33","objectId":7,
+            "objectId":12,"occurredAt":"1462216307945","propertyName":"deal\u0073tage",
+            "propertyValue":17.5,"eventId":[{"a":1}],"mergedObjectIds":"none","appId":{"x":[null]},
+            "associationRemoved":"yes","unknown":1e999} ] "#;
+        let event = read_delivery(body).remove(0).unwrap();
+        let stage = VendorStageId::new("17.5").unwrap();
+        assert_eq!(
+            event.kind,
+            EventKind::StageChange {
+                deal: deal(12),
+                stage
+            }
+        );
+        assert_eq!(event.dedup_key(), "33///12/dealstage/1462216307945");
+    }
+
+    #[test]
+    fn a_delivery_is_taken_apart_once_for_all() {
+        let event = with(json!({"subscriptionType": "deal.creation", "objectId": 1}));
+        let body = json!([event, 7, {"portalId": "34"}, {"portalId": -1}]).to_string();
+        let parsed = parse(body.as_bytes());
+        let portals: Vec<_> = parsed.portals().collect();
+        assert_eq!(
+            portals,
+            [Some(PortalId(33)), None, Some(PortalId(34)), None]
+        );
+        assert_eq!(parsed.raw().len(), 4);
+        assert_eq!(parsed.dedup_keys(), None);
+        let body = json!([event, event]).to_string();
+        let keys = parse(body.as_bytes()).dedup_keys().unwrap();
+        assert_eq!(keys, ["33/25/1/1//1462216307945"; 2]);
+        assert_eq!(parse(b"[]").dedup_keys(), None);
+        assert_eq!(parse(b"[{").portals().count(), 0);
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod client;
 pub mod events;
+mod fields;
 pub mod limits;
 pub mod signature;
 pub mod walk;
