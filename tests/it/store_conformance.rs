@@ -241,6 +241,7 @@ suite! {
         settling_asks_for_deals_and_quarantines_parts,
         poison_keeps_its_bytes,
         a_quarantined_delivery_is_read_by_its_tenant_alone,
+        a_long_delivery_keeps_its_bytes,
         a_retried_delivery_starts_over,
         a_dropped_delivery_stays_known,
         depth_counts_what_waits,

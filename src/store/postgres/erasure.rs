@@ -11,7 +11,7 @@ use crate::store::StoreError;
 use crate::store::privacy::{Erasure, ErasureStore};
 use crate::store::sql::erasure::{
     CONTACT, CONTACTS_BY_EMAIL, CONVERSIONS, DEALS, LEADS, LEADS_BY_EMAIL, LINKS, READ, RECEIPT,
-    TRACES, Traces, VISITS, names, read,
+    SEARCHED, TRACES, Traces, VISITS, delivery_names, read,
 };
 use crate::store::sql::not_one;
 use crate::store::sql::values::{clean, count, id, micros};
@@ -31,19 +31,33 @@ async fn run(
 }
 
 /// Takes the bytes from deliveries that name one of `ids`; those in quarantine are dropped with them.
+/// What came from a SQLite file may be packed, and is searched here and not by the server.
 async fn clear_deliveries(tx: &mut Tx, tenant: &TenantId, ids: &[&str]) -> Result<u64, StoreError> {
-    let mut cleared = 0;
-    for word in ids {
+    let words: Vec<&[u8]> = ids.iter().map(|id| id.as_bytes()).collect();
+    let (mut cleared, mut after) = (0, 0_i64);
+    loop {
         let select = sqlx::query_as(
             "select id, body from inbox
-             where tenant = $1 and settled_at is not null and status in ('settled', 'quarantined')
-               and position($2::bytea in body) > 0
-             order by id for update",
+             where tenant = $1 and id > $2 and settled_at is not null
+               and status in ('settled', 'quarantined')
+               and (substring(body for 4) = '\\x006c7a34'::bytea
+                   or exists (select 1 from unnest($3::bytea[]) as word
+                       where position(word in body) > 0))
+             order by id limit $4 for update",
         )
         .bind(tenant.as_str())
-        .bind(word.as_bytes());
+        .bind(after)
+        .bind(&words)
+        .bind(SEARCHED);
         let rows: Vec<(i64, Vec<u8>)> = tx.list(select).await?;
-        for (row, _) in rows.iter().filter(|(_, body)| names(body, word)) {
+        let Some((last, _)) = rows.last() else {
+            return Ok(cleared);
+        };
+        after = *last;
+        for (row, body) in &rows {
+            if !ids.iter().any(|id| delivery_names(body, id)) {
+                continue;
+            }
             let query = sqlx::query(
                 "update inbox set body = ''::bytea,
                      status = case status when 'quarantined' then 'dropped' else status end
@@ -52,7 +66,6 @@ async fn clear_deliveries(tx: &mut Tx, tenant: &TenantId, ids: &[&str]) -> Resul
             cleared += tx.run(query.bind(row)).await?;
         }
     }
-    Ok(cleared)
 }
 
 #[async_trait]

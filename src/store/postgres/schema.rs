@@ -65,6 +65,11 @@ const SCRIPTS: &[Script] = &[
         "breakers",
         include_str!("../../../migrations/postgres/0011_breakers.sql"),
     ),
+    (
+        19,
+        "packed_bodies",
+        include_str!("../../../migrations/postgres/0019_packed_bodies.sql"),
+    ),
 ];
 
 /// Migrates the database if need be. All migrations are one transaction, under a lock: a process

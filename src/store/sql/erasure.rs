@@ -1,5 +1,6 @@
 //! The statements of an erasure; both stores take them as they are, but for the search in bytes.
 
+use super::bodies::unpacked;
 use super::cells::{Cells, Columns};
 use crate::store::StoreError;
 use crate::store::privacy::Erasure;
@@ -103,8 +104,16 @@ pub(in crate::store) fn read(row: &impl Cells) -> Result<Erasure, StoreError> {
     })
 }
 
+/// Deliveries that are searched at a time for the name of somebody who is erased.
+pub(in crate::store) const SEARCHED: i64 = 500;
+
+/// Whether a delivery, as it is kept, names an id. One that cannot be unpacked tells nothing.
+pub(in crate::store) fn delivery_names(kept: &[u8], id: &str) -> bool {
+    unpacked(kept).is_ok_and(|body| names(&body, id))
+}
+
 /// Whether bytes name an id: as a word of its own, not as a part of a longer number.
-pub(in crate::store) fn names(body: &[u8], id: &str) -> bool {
+fn names(body: &[u8], id: &str) -> bool {
     let word = id.as_bytes();
     let is_apart = |at: Option<&u8>| !at.is_some_and(u8::is_ascii_alphanumeric);
     !word.is_empty()

@@ -1,6 +1,8 @@
 //! Rows of `inbox`.
 
+use super::bodies::unpacked;
 use super::cells::{Cells, Columns};
+use super::values::corrupt;
 use crate::domain::ids::TenantId;
 use crate::domain::time::Timestamp;
 use crate::store::StoreError;
@@ -35,13 +37,19 @@ pub(in crate::store) struct Settle {
     pub(in crate::store) now: Timestamp,
 }
 
+/// Reads a delivery's bytes.
+fn body(row: Columns<'_>) -> Result<Vec<u8>, StoreError> {
+    let body = unpacked(row.get("body")?).map_err(|error| corrupt(TABLE, error))?;
+    Ok(body.into_owned())
+}
+
 /// Reads a claimed delivery.
 pub(in crate::store) fn claimed(row: &impl Cells) -> Result<ClaimedDelivery, StoreError> {
     let row = Columns::of(TABLE, row);
     Ok(ClaimedDelivery {
         id: row.get("id")?,
         source: row.get("source")?,
-        body: row.get("body")?,
+        body: body(row)?,
         received_at: row.at("received_at")?,
         attempt: row.get("attempt")?,
     })
@@ -54,7 +62,7 @@ pub(in crate::store) fn quarantined(row: &impl Cells) -> Result<Quarantined, Sto
         id: row.get("id")?,
         tenant: row.id("tenant")?,
         source: row.get("source")?,
-        body: row.get("body")?,
+        body: body(row)?,
         reason: row.text("reason")?.unwrap_or_default().to_owned(),
         received_at: row.at("received_at")?,
     })

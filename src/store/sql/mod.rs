@@ -2,6 +2,7 @@
 //! between its reading and its writing. The statements themselves stand in `sqlite/` and `postgres/`.
 
 pub(in crate::store) mod audit;
+pub(in crate::store) mod bodies;
 pub(in crate::store) mod cells;
 pub(in crate::store) mod changes;
 pub(in crate::store) mod crm;

@@ -12,7 +12,7 @@ use crate::store::StoreError;
 use crate::store::privacy::{Erasure, ErasureStore};
 use crate::store::sql::erasure::{
     CONTACT, CONTACTS_BY_EMAIL, CONVERSIONS, DEALS, LEADS, LEADS_BY_EMAIL, LINKS, READ, RECEIPT,
-    TRACES, Traces, VISITS, names, read,
+    SEARCHED, TRACES, Traces, VISITS, delivery_names, read,
 };
 use crate::store::sql::not_one;
 use crate::store::sql::values::{clean, count, id, micros};
@@ -41,19 +41,28 @@ async fn clear_deliveries(
     tenant: &TenantId,
     ids: &[&str],
 ) -> Result<u64, StoreError> {
-    let mut cleared = 0;
-    for word in ids {
+    let (mut cleared, mut after) = (0, 0_i64);
+    loop {
         let rows: Vec<(i64, Vec<u8>)> = sqlx::query_as(
             "select id, body from inbox
-             where tenant = $1 and status in ('settled', 'quarantined')
-               and instr(body, $2) > 0",
+             where tenant = $1 and id > $2 and status in ('settled', 'quarantined')
+               and body <> x''
+             order by id limit $3",
         )
         .bind(tenant.as_str())
-        .bind(word.as_bytes())
+        .bind(after)
+        .bind(SEARCHED)
         .fetch_all(&mut *conn)
         .await
         .map_err(fault(DOING))?;
-        for (row, _) in rows.iter().filter(|(_, body)| names(body, word)) {
+        let Some((last, _)) = rows.last() else {
+            return Ok(cleared);
+        };
+        after = *last;
+        for (row, body) in &rows {
+            if !ids.iter().any(|id| delivery_names(body, id)) {
+                continue;
+            }
             sqlx::query(
                 "update inbox set body = x'',
                      status = case status when 'quarantined' then 'dropped' else status end
@@ -66,7 +75,6 @@ async fn clear_deliveries(
             cleared += 1;
         }
     }
-    Ok(cleared)
 }
 
 #[async_trait]

@@ -13,6 +13,7 @@ use crate::store::StoreError;
 use crate::store::inbox::{
     Appended, ClaimedDelivery, Delivery, DeliveryOutcome, InboxDepth, InboxStore, Quarantined,
 };
+use crate::store::sql::bodies::packed;
 use crate::store::sql::inbox::{Claim, Keep, Settle, claimed, depth, quarantined};
 use crate::store::sql::nodes::check_own;
 use crate::store::sql::not_one;
@@ -122,7 +123,7 @@ impl Each for Settling {
             .bind(settle.tenant.as_str())
             .bind(&source)
             .bind(settle.id)
-            .bind(body.as_slice())
+            .bind(&*packed(body))
             .bind(micros(settle.now))
             .bind(clean(reason))
             .execute(&mut *tx)
@@ -142,9 +143,14 @@ impl InboxStore for SqliteStore {
         now: Timestamp,
     ) -> Result<Appended, StoreError> {
         check_own(self.fence.as_deref(), tenant, Keeping::DOING)?;
+        // Packed here, by whoever asks, and not by the one who writes for all.
         let keep = Keep {
             tenant: tenant.clone(),
-            delivery: delivery.clone(),
+            delivery: Delivery {
+                source: delivery.source.clone(),
+                dedup_key: delivery.dedup_key.clone(),
+                body: packed(&delivery.body).into_owned(),
+            },
             now,
         };
         let is_new = self.lanes.deliveries.ask(keep, self.fence.clone()).await?;

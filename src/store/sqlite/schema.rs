@@ -67,6 +67,11 @@ const SCRIPTS: &[Script] = &[
         "breakers",
         include_str!("../../../migrations/sqlite/0011_breakers.sql"),
     ),
+    (
+        19,
+        "packed_bodies",
+        include_str!("../../../migrations/sqlite/0019_packed_bodies.sql"),
+    ),
 ];
 
 /// The version a database is at; 0 before the first migration.

@@ -146,6 +146,40 @@ pub(super) async fn poison_keeps_its_bytes(db: Db) {
     assert_eq!(append(&db, "1").await, Appended::Repeat);
 }
 
+pub(super) async fn a_long_delivery_keeps_its_bytes(db: Db) {
+    let event = r#"{"eventId":1,"subscriptionType":"deal.propertyChange","objectId":7},"#;
+    let bodies = [
+        event.repeat(400).into_bytes(),
+        (0..40_000_u32).flat_map(u32::to_be_bytes).collect(),
+        // What a compressed body begins with in SQLite, and more of the same.
+        b"\0lz4".repeat(2_000),
+        b"\0lz4".to_vec(),
+    ];
+    for (n, body) in bodies.iter().enumerate() {
+        let delivery = Delivery {
+            body: body.clone(),
+            ..delivery(&n.to_string())
+        };
+        db.append_delivery(&acme(), &delivery, at(0)).await.unwrap();
+    }
+    let claimed = claim(&db, 1, 9).await;
+    let found: Vec<_> = claimed.iter().map(|claimed| &claimed.body).collect();
+    assert!(found.iter().copied().eq(&bodies), "to the byte");
+    let outcome = DeliveryOutcome {
+        poison: vec![(bodies[0].clone(), "odd".to_owned())],
+        ..DeliveryOutcome::default()
+    };
+    db.settle_delivery(&acme(), claimed[0].id, 1, &outcome, at(2))
+        .await
+        .unwrap();
+    db.quarantine_delivery(&acme(), claimed[1].id, 1, "odd", at(2))
+        .await
+        .unwrap();
+    let kept = db.quarantined(None, 9).await.unwrap();
+    let kept: Vec<_> = kept.iter().map(|kept| &kept.body).collect();
+    assert_eq!(kept, [&bodies[1], &bodies[0]]);
+}
+
 pub(super) async fn a_retried_delivery_starts_over(db: Db) {
     append(&db, "1").await;
     let claimed = claim(&db, 1, 1).await.remove(0);
