@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::context::{Context, chain, weather};
 use super::intake::{self, Read};
@@ -222,9 +223,15 @@ impl AttributionWork {
             if claimed.is_empty() {
                 return Ok(());
             }
-            for delivery in claimed {
-                self.settle_delivery(delivery).await?;
-            }
+            // All at once, so that they share their commits: one sync for the lot, and whoever waits
+            // for the acknowledgement of a delivery waits behind one commit and not behind hundreds.
+            let settled = claimed
+                .into_iter()
+                .map(|delivery| self.settle_delivery(delivery));
+            stream::iter(settled)
+                .buffer_unordered(CLAIM as usize)
+                .try_collect::<()>()
+                .await?;
         }
     }
 
