@@ -2,7 +2,8 @@
 import PgBoss from "pg-boss";
 import { serve } from "./signature.mjs";
 
-const boss = new PgBoss({ connectionString: process.env.DATABASE_URL, schema: "bench_pgboss" });
+const boss = new PgBoss({ connectionString: process.env.DATABASE_URL, schema: "bench_pgboss",
+  supervise: false, schedule: false });
 boss.on("error", console.error);
 if (process.argv[2] === "drop") {
   await boss.start();

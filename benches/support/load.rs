@@ -36,15 +36,15 @@ fn delivery(n: usize, stamp: &str) -> Vec<u8> {
                 r#"{{"eventId":{},"subscriptionId":2587001,"portalId":33,"appId":1160452,"#,
                 r#""occurredAt":{},"subscriptionType":"deal.propertyChange","attemptNumber":0,"#,
                 r#""objectId":{},"propertyName":"dealstage","propertyValue":"{}","#,
-                r#""changeSource":"CRM_UI","sourceId":"userId:{}","changeFlag":"UPDATED","#,
-                r#""correlationId":"{:032x}"}}"#
+                r#""changeSource":"CRM_UI","sourceId":"userId:{}","#,
+                r#""correlationId":"{:016x}"}}"#
             ),
             3_816_279_340_usize + id,
             1_790_000_000_000_usize + id,
             9_000_000_000_usize + id.wrapping_mul(7_919) % DEALS,
             ["appointmentscheduled", "qualifiedtobuy", "closedwon"][id % 3],
             70_000_000 + id % 40,
-            (id as u128).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835),
+            (id as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15),
         )
     };
     let events: Vec<String> = (0..EVENTS).map(event).collect();
