@@ -6,6 +6,7 @@ mod gates;
 mod parts;
 mod pause_file;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use anyhow::Context as _;
 use arc_swap::ArcSwap;
 use secrecy::{ExposeSecret as _, SecretString};
 
-use crate::actors::context::{Blueprint, RehearsedPanic};
+use crate::actors::context::{Blueprint, RehearsedPanic, TenantSettings};
 use crate::actors::handle::{Handle, HealthBoard};
 use crate::actors::housekeeper::{Housekeeping, Retention};
 use crate::actors::lease::LeaseSlot;
@@ -111,6 +112,8 @@ pub struct Daemon {
     root_task: tokio::task::JoinHandle<()>,
     http_settings: Arc<ArcSwap<HttpSettings>>,
     retention: Arc<ArcSwap<Retention>>,
+    /// The tenants as the housekeeper knows them.
+    judged: Arc<ArcSwap<BTreeMap<TenantId, TenantSettings>>>,
     http_stop: tokio::sync::watch::Sender<bool>,
     http_task: tokio::task::JoinHandle<std::io::Result<()>>,
     keeper: tokio::task::JoinHandle<()>,
@@ -202,6 +205,14 @@ async fn hear_asked(store: Arc<dyn Store>, clock: Arc<dyn Clock>, root: ractor::
     }
 }
 
+/// The settings of each tenant.
+fn settings_of(parts: &Parts) -> BTreeMap<TenantId, TenantSettings> {
+    let tenants = parts.tenants.iter();
+    tenants
+        .map(|(id, tenant)| (id.clone(), tenant.settings.clone()))
+        .collect()
+}
+
 impl Daemon {
     /// Starts everything. `seed` keys draws and names; `root_look` is how often the root looks for
     /// resumed tenants.
@@ -288,6 +299,7 @@ impl Daemon {
             blueprints.push(shared.blueprint(tenant, parts.is_rehearsal)?);
         }
         let retention = Arc::new(ArcSwap::from_pointee(parts.retention));
+        let judged = Arc::new(ArcSwap::from_pointee(settings_of(&parts)));
         let (handle, root, root_task) = root::start(RootArgs {
             tenants: blueprints,
             store: store.clone(),
@@ -297,6 +309,7 @@ impl Daemon {
             board: Arc::new(HealthBoard::default()),
             housekeeping: Housekeeping {
                 retention: retention.clone(),
+                tenants: judged.clone(),
                 metrics,
             },
             placing,
@@ -345,6 +358,7 @@ impl Daemon {
             root_task,
             http_settings,
             retention,
+            judged,
             http_stop,
             http_task,
             keeper,
@@ -399,6 +413,7 @@ impl Daemon {
         }
         reload.extend(changes.tenants_removed.iter().map(|id| (id.clone(), None)));
         self.shared.gates.configure(&parts);
+        self.judged.store(Arc::new(settings_of(&parts)));
         self.http_settings.store(Arc::new(parts.http));
         self.retention.store(Arc::new(parts.retention));
         self.root

@@ -419,6 +419,9 @@ impl AttributionWork {
             tenant.id = %tenant.id, forms = learned.forms, known = learned.known,
             visits = learned.model.traffic.visits(), "learned how visitors are recognised"
         );
+        store
+            .record_reliability(&tenant.id, &learned.reliability, now)
+            .await?;
         let learned = Arc::new(learned);
         self.learned = Some((now, learned.clone()));
         Ok(learned)

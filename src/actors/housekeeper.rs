@@ -4,12 +4,15 @@
 //! What it has done is in the store, so nodes that share one do not do it twice and a restart does
 //! not begin anew. Forgetting is idempotent: two that do meet do no harm.
 
+pub mod worth;
+
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 
-use super::context::{chain, weather};
+use super::context::{TenantSettings, chain, weather};
 use super::handle::HealthBoard;
 use super::root::RootMsg;
 use super::stage::{Lifeline, Progress, wake_at};
@@ -64,6 +67,8 @@ impl Retention {
 pub struct Housekeeping {
     /// How long things are kept; replaced when the configuration is read anew.
     pub retention: Arc<ArcSwap<Retention>>,
+    /// The configured tenants, whose stages are judged; replaced likewise.
+    pub tenants: Arc<ArcSwap<BTreeMap<TenantId, TenantSettings>>>,
     /// The metrics.
     pub metrics: &'static Metrics,
 }
@@ -203,6 +208,7 @@ impl HousekeeperState {
         }
         let retention = self.housekeeping.retention.load();
         let mut told = Vec::new();
+        let mut drifts = String::new();
         let mut outcome = Ok(());
         for what in Forgettable::ALL {
             let before = time::sub(now, retention.of(what));
@@ -215,11 +221,20 @@ impl HousekeeperState {
                 }
             }
         }
+        let configured = self.housekeeping.tenants.load();
+        if let (Ok(()), Some(settings)) = (&outcome, configured.get(tenant)) {
+            match worth::keep(self.store.as_ref(), settings, now).await {
+                Ok(0) => {}
+                Ok(drifting) => drifts = format!("; {drifting} stages drift from their value"),
+                Err(error) => outcome = Err(error),
+            }
+        }
         let mut detail = if told.is_empty() {
             "nothing was old enough to be forgotten".to_owned()
         } else {
             format!("forgot {}", told.join(", "))
         };
+        detail.push_str(&drifts);
         let kind = match &outcome {
             Ok(()) => JobOutcome::Succeeded,
             Err(error) => {

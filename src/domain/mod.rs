@@ -35,3 +35,4 @@ pub mod undo;
 pub mod verdicts;
 pub mod visit;
 pub mod winner;
+pub mod worth;

@@ -20,6 +20,7 @@ pub mod inbox;
 pub mod insights;
 pub mod jobs;
 pub mod leads;
+pub mod learned;
 pub mod models;
 pub mod nodes;
 pub mod nudges;
@@ -52,6 +53,7 @@ pub trait Store:
     + insights::InsightStore
     + jobs::JobStore
     + leads::LeadStore
+    + learned::LearnedStore
     + models::ModelStore
     + nodes::NodeStore
     + nudges::NudgeStore
@@ -80,6 +82,7 @@ impl<T> Store for T where
         + insights::InsightStore
         + jobs::JobStore
         + leads::LeadStore
+        + learned::LearnedStore
         + models::ModelStore
         + nodes::NodeStore
         + nudges::NudgeStore

@@ -76,6 +76,7 @@ impl House {
             board: Arc::new(HealthBoard::default()),
             housekeeping: Housekeeping {
                 retention: self.retention.clone(),
+                tenants: Arc::default(),
                 metrics: Metrics::install().unwrap(),
             },
             placing: None,

@@ -14,8 +14,9 @@ use super::calibration::{Calibration, Judged};
 use super::likelihood::{GAPS, Linkage, Match, PATTERNS};
 use super::probability::Probability;
 use super::recognition::{self, Click};
+use super::reliability::{self, Band};
 use super::traffic::Traffic;
-use super::{AttributionRules, Candidates, Conversion, Model, layers};
+use super::{AttributionRules, Candidates, Conversion, Method, Model, layers};
 use crate::domain::ids::AdId;
 use crate::domain::visit::Visit;
 
@@ -39,6 +40,8 @@ pub struct Learned {
     pub forms: u64,
     /// Deals that layer one settled and that have another form visit than their click.
     pub known: u64,
+    /// How often the lower layers were right on them.
+    pub reliability: Vec<Band>,
 }
 
 /// A form and what was found for it.
@@ -70,11 +73,17 @@ pub fn learn(
         linkage,
         calibration: Calibration::SHIPPED,
     };
-    model.calibration = calibrate(&examples, known, rules, &model);
+    let judged = judge(&examples, known, rules, &model);
+    if known > 0 {
+        let all: Vec<Judged> = judged.iter().map(|(_, one)| *one).collect();
+        model.calibration = Calibration::fit(&all, known);
+    }
+    let reliability = reliability::bands(&judged, model.calibration, rules);
     Learned {
         model,
         forms,
         known,
+        reliability,
     }
 }
 
@@ -159,15 +168,15 @@ fn shares<const N: usize>(counts: [f64; N]) -> [f64; N] {
     counts.map(|count| count / total.max(1e-12))
 }
 
-/// Asks blind where the truth is known, and fits the answers to it.
-fn calibrate(
+/// Asks blind where the truth is known, and says how right the answers are.
+fn judge(
     examples: &[Example<'_>],
     known: u64,
     rules: &AttributionRules,
     model: &Model,
-) -> Calibration {
+) -> Vec<(Method, Judged)> {
     if known == 0 {
-        return Calibration::SHIPPED;
+        return Vec::new();
     }
     let labelled = || {
         let known = examples.iter();
@@ -204,18 +213,21 @@ fn calibrate(
             }
             recognition::likeliest(clicks, model)
         };
-        let mut judge = |answer: Option<(AdId, Probability)>, weight| {
-            if let Some((ad, said)) = answer.filter(|(_, said)| said.get() >= WORTH_JUDGING) {
-                judged.push(Judged {
+        let mut judge = |answer: Option<(AdId, Probability, Method)>, weight| {
+            if let Some((ad, said, method)) = answer
+                && said.get() >= WORTH_JUDGING
+            {
+                let one = Judged {
                     said,
                     is_right: ad == *truth,
                     weight,
-                });
+                };
+                judged.push((method, one));
             }
         };
         judge(asked(None), caused);
         let like = likeness(example) * known as f64 / likenesses.max(1e-9);
         judge(asked(Some(truth)), (1.0 - caused) * like);
     }
-    Calibration::fit(&judged, known)
+    judged
 }

@@ -7,6 +7,7 @@ pub mod learning;
 pub mod likelihood;
 pub mod probability;
 mod recognition;
+pub mod reliability;
 pub mod traffic;
 
 use std::collections::{BTreeMap, BTreeSet};

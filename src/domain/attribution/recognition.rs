@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::layers::{self, Answer, credit_of, missed};
 use super::likelihood::{Agreement, Gap, Match, PATTERNS, Traits};
 use super::probability::Probability;
+use super::reliability;
 use super::traffic::Traffic;
 use super::{AttributionRules, Candidates, Conversion, Credit, Method, Model};
 use crate::domain::ids::AdId;
@@ -162,10 +163,15 @@ fn rank<'a>(clicks: Vec<Click<'a>>, model: &Model) -> Vec<Ranked<'a>> {
     ranked
 }
 
-/// The likeliest ad and its posterior before calibration; `None` where nothing was found.
-pub(super) fn likeliest(clicks: Vec<Click<'_>>, model: &Model) -> Option<(AdId, Probability)> {
+/// The likeliest ad, its posterior before calibration and the layer that would credit it; `None` where
+/// nothing was found.
+pub(super) fn likeliest(
+    clicks: Vec<Click<'_>>,
+    model: &Model,
+) -> Option<(AdId, Probability, Method)> {
     let first = rank(clicks, model).into_iter().next()?;
-    Some((first.credit.ad, first.said))
+    let method = first.method();
+    Some((first.credit.ad, first.said, method))
 }
 
 /// Asks layer two and, if that does not give the credit, layer three.
@@ -207,10 +213,7 @@ fn layer(
     rules: &AttributionRules,
     model: &Model,
 ) -> Answer {
-    let cap = model.calibration.cap(Probability::nearest(match method {
-        Method::Fingerprint => rules.fingerprint_cap,
-        Method::UrlParam | Method::Probabilistic => rules.probabilistic_cap,
-    }));
+    let cap = reliability::cap(method, rules, model.calibration);
     let says = |of: &Ranked<'_>| model.calibration.apply(of.said);
     let Some(best) = ranked.iter().find(|of| of.method() == method) else {
         let reason = match method {

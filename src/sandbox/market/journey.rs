@@ -125,14 +125,14 @@ pub(in crate::sandbox) enum CrmKind {
 }
 
 /// Probability of step `i` for a lead of this quality.
-fn step(funnel: &Funnel, i: usize, quality: f64) -> f64 {
+pub(super) fn step(funnel: &Funnel, i: usize, quality: f64) -> f64 {
     let share = [0.5, 0.2, 0.3].get(i).copied().unwrap_or(0.0);
     let base = funnel.steps.get(i).copied().unwrap_or(0.0);
     (base * libm::pow(quality, share)).min(0.92)
 }
 
 /// Share of sales that are undone later.
-const UNDONE: f64 = 0.03;
+pub(super) const UNDONE: f64 = 0.03;
 
 /// What a lead of this quality is worth in expectation, in minor units.
 pub(super) fn expected_minor(funnel: &Funnel, quality: f64) -> f64 {

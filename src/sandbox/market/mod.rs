@@ -596,3 +596,5 @@ impl Market {
 mod recognition;
 #[cfg(test)]
 pub(super) mod tests;
+#[cfg(test)]
+mod worth;

@@ -25,6 +25,7 @@ pub const COPIED: &[&str] = &[
     "crm_pipeline_stages",
     "conversion_tracking",
     "attribution_performance_log",
+    "attribution_reliability",
     "synthetic_revenue_config",
     "revenue_ledger",
     "ad_accounts",

@@ -66,6 +66,11 @@ const SCRIPTS: &[Script] = &[
         include_str!("../../../migrations/postgres/0011_breakers.sql"),
     ),
     (
+        17,
+        "learned",
+        include_str!("../../../migrations/postgres/0017_learned.sql"),
+    ),
+    (
         19,
         "packed_bodies",
         include_str!("../../../migrations/postgres/0019_packed_bodies.sql"),

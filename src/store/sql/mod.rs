@@ -15,6 +15,7 @@ pub(in crate::store) mod insights;
 pub(in crate::store) mod jobs;
 pub(in crate::store) mod lane;
 pub(in crate::store) mod leads;
+pub(in crate::store) mod learned;
 pub(in crate::store) mod models;
 pub(in crate::store) mod nodes;
 pub(in crate::store) mod privacy;

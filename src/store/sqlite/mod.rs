@@ -19,6 +19,7 @@ mod insights;
 mod jobs;
 mod lanes;
 mod leads;
+mod learned;
 mod models;
 mod nodes;
 mod nudges;

@@ -68,6 +68,11 @@ const SCRIPTS: &[Script] = &[
         include_str!("../../../migrations/sqlite/0011_breakers.sql"),
     ),
     (
+        17,
+        "learned",
+        include_str!("../../../migrations/sqlite/0017_learned.sql"),
+    ),
+    (
         19,
         "packed_bodies",
         include_str!("../../../migrations/sqlite/0019_packed_bodies.sql"),

@@ -79,8 +79,12 @@ select tenant, 'deal-' || i, i, 'probabilistic', i % 2,
     case i when 1 then 5e-324 when 2 then 1.7976931348623157e308 when 3 then -0.0 else i / 7.0 end, odd, '[]'
 from n;
 insert into synthetic_revenue_config
-select tenant, 'stage-' || i, 9007199254740993, 'USD', 0.30000000000000004, odd, i % 2, 0, nullif(i / 41.0, 0), i, i
+select tenant, 'stage-' || i, 9007199254740993, 'USD', 0.30000000000000004, odd, i % 2, 0, nullif(i / 41.0, 0), i, i,
+    0.1, i / 3.0, 2.5, i, nullif(i, 3), -9007199254740993, null, i, nullif(i, 2)
 from n;
+insert into attribution_reliability
+select tenant, 'fingerprint', i % 10, 0.1 + i, 0.30000000000000004, i / 7.0, i from n where true
+on conflict do nothing;
 insert into revenue_ledger (tenant, deal_id, ad_id, ad_set_id, campaign_id, method, confidence, kind, stage,
     amount_minor, currency, is_cash, occurred_at, recorded_at)
 select tenant, 'deal-' || i, null, null, null, 'url_param', 1.0, 'reversal', odd, -9007199254740993 + i, 'USD',

@@ -311,6 +311,7 @@ pub(super) const TABLES: &[&str] = &[
     "erasures",
     "conversion_tracking",
     "attribution_performance_log",
+    "attribution_reliability",
     "synthetic_revenue_config",
     "revenue_ledger",
     "ad_entities",
