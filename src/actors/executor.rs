@@ -17,7 +17,7 @@ use crate::domain::change::{Origin, PendingChange, Target};
 use crate::domain::coverage::Coverage;
 use crate::domain::money::{Money, Rounding};
 use crate::domain::safety::{
-    self, AccountSums, ChangeContext, DataQuality, LiveSettings, Rule, Stops, Verdict,
+    self, AccountSums, ChangeContext, DataQuality, LiveSettings, Rule, Silence, Stops, Verdict,
     worst_day_factor,
 };
 use crate::domain::structure::{EntityRef, HandsOff, RunStatus, Structure};
@@ -735,23 +735,9 @@ impl ExecutorWork {
         let crm_age = age(crm
             .and_then(|t| t.parse::<i64>().ok())
             .map(time::from_micros));
-        let silence_from = time::sub(now, limits.silence_window);
-        let usual = time::days(28);
-        let usual_from = time::sub(silence_from, usual);
-        let deals = store.deals_since(id, usual_from).await?;
-        let recent = deals
-            .iter()
-            .filter(|d| d.deal.created_at >= silence_from)
-            .count();
-        // A young account's usual is taken over the time it has one.
-        let first = deals
-            .iter()
-            .map(|d| d.deal.created_at)
-            .min()
-            .unwrap_or(silence_from);
-        let observed = time::between(first, silence_from).as_secs_f64().max(1.0);
-        let before = (deals.len() - recent) as f64;
-        let expected = before * limits.silence_window.as_secs_f64() / observed.max(86_400.0);
+        let deals = store.deals_since(id, Silence::since(limits, now)).await?;
+        let made = deals.iter().map(|deal| deal.deal.created_at);
+        let silence = Silence::of(made, limits, now);
         let coverage_from = time::sub(now, limits.coverage_window);
         let cohorts = store.coverage(id, coverage_from, tenant.currency).await?;
         let coverage = Coverage::of(&cohorts);
@@ -760,8 +746,8 @@ impl ExecutorWork {
             insight_age,
             crm_age,
             coverage,
-            recent_conversions: recent as u64,
-            expected_conversions: expected,
+            recent_conversions: silence.recent,
+            expected_conversions: silence.expected,
             currency_agrees: structure.account.currency == tenant.currency && faulty.is_empty(),
             time_zone_agrees: structure.account.time_zone().is_some(),
         })

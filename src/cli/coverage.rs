@@ -11,6 +11,7 @@ use super::table::TextTable;
 use super::{Exit, complain};
 use crate::actors::context::TenantSettings;
 use crate::daemon::Parts;
+use crate::domain::attribution::reliability::Band;
 use crate::domain::coverage::{Coverage, CoverageDays, CoverageVerdict};
 use crate::domain::ids::TenantId;
 use crate::domain::time::{self, Date, TimeZone};
@@ -58,6 +59,8 @@ pub(super) struct Report {
     pub(super) guard: Coverage,
     /// What the guard makes of it.
     pub(super) verdict: CoverageVerdict,
+    /// How often matches by device and likelihood are right.
+    pub(super) reliability: Vec<Band>,
 }
 
 impl Report {
@@ -85,6 +88,7 @@ impl Report {
             days: CoverageDays::of(&cohorts, &by_meta, &zone, first, last),
             verdict: guard.judge(quality.min_coverage, quality.coverage_min_conversions),
             guard,
+            reliability: store.reliability(id).await?,
         })
     }
 }
@@ -210,9 +214,16 @@ fn print(
         ]);
     }
     writeln!(out, "{}\n", table.render())?;
-    if report.days.gaps.is_empty() {
-        return Ok(());
+    if !report.days.gaps.is_empty() {
+        gaps(report, ctx, out)?;
     }
+    if !report.reliability.is_empty() {
+        bands(report, ctx, out)?;
+    }
+    Ok(())
+}
+
+fn gaps(report: &Report, ctx: &CliContext, out: Out<'_>) -> anyhow::Result<()> {
     let heads = ["no ad, since", "deals", "worth", "what to do"];
     let mut table = TextTable::new(&heads, ctx.is_terminal).right(&[1, 2]);
     for gap in &report.days.gaps {
@@ -224,6 +235,35 @@ fn print(
         table.row([why, &deals, &value, remedy]);
     }
     writeln!(out, "{}\n", table.render())?;
+    Ok(())
+}
+
+/// How often matches are right, by what they say.
+fn bands(report: &Report, ctx: &CliContext, out: Out<'_>) -> anyhow::Result<()> {
+    let heads = [
+        "matches by",
+        "that say",
+        "on average",
+        "were right",
+        "of about",
+    ];
+    let mut table = TextTable::new(&heads, ctx.is_terminal).right(&[1, 2, 3, 4]);
+    for band in &report.reliability {
+        let from = u32::from(band.tenth) * 10;
+        table.row([
+            band.method.to_string(),
+            format!("{from} – {} %", from + 10),
+            percent(Some(band.said)),
+            percent(Some(band.share_right())),
+            format!("{:.0}", band.matched),
+        ]);
+    }
+    writeln!(
+        out,
+        "How often that is right, by deals whose ad an id tells (the calibration was learned of the \
+         same)\n{}\n",
+        table.render()
+    )?;
     Ok(())
 }
 
@@ -283,5 +323,12 @@ fn as_json(tenant: &TenantSettings, report: &Report) -> Value {
         "by_meta": report.days.by_meta(),
         "days": days,
         "gaps": gaps,
+        "reliability": report.reliability.iter().map(|band| json!({
+            "method": band.method.as_str(),
+            "from": f64::from(band.tenth) / 10.0,
+            "matched": band.matched,
+            "said": band.said,
+            "share_right": band.share_right(),
+        })).collect::<Vec<_>>(),
     })
 }

@@ -7,6 +7,7 @@ pub mod check;
 pub mod context;
 pub mod coverage;
 pub mod demo;
+pub mod doctor;
 pub mod erase;
 pub mod evaluate;
 pub mod explain;
@@ -17,6 +18,7 @@ pub mod pause;
 pub mod quarantine;
 pub mod run;
 pub mod sandbox;
+pub mod stages;
 pub mod status;
 pub mod sync;
 pub mod table;
@@ -93,6 +95,16 @@ enum Command {
     ///
     /// Example:  roasd coverage acme --days 30
     Coverage(coverage::CoverageArgs),
+    /// Say what is wrong with a tenant and its data, with numbers and the remedy, the most money first.
+    ///
+    /// Asks Meta and HubSpot too, unless --offline. Exit code 1 when something is wrong.
+    ///
+    /// Example:  roasd doctor acme
+    Doctor(doctor::DoctorArgs),
+    /// Show what deals in each stage have really been worth, and what contradicts the configuration.
+    ///
+    /// Example:  roasd stages acme
+    Stages(stages::StagesArgs),
     /// Show the nodes that share the store, and which of them works for which tenant.
     ///
     /// Example:  roasd nodes --leases
@@ -237,6 +249,8 @@ async fn over_the_store(
     let done = match command {
         Command::Status(args) => status::run(&args, &ctx, out).await,
         Command::Coverage(args) => coverage::run(&args, &ctx, out).await,
+        Command::Doctor(args) => doctor::run(&args, &ctx, out).await,
+        Command::Stages(args) => stages::run(&args, &ctx, out).await,
         Command::Nodes(args) => nodes::run(&args, &ctx, out).await,
         Command::Sync(args) => sync::run(&args, &ctx, out).await,
         Command::Changes(args) => changes::run(&args, &ctx, out).await,

@@ -146,6 +146,9 @@ pub trait InboxStore {
     /// Drops a quarantined delivery for good; `false` when there is none of that id.
     async fn drop_quarantined(&self, id: i64) -> Result<bool, StoreError>;
 
+    /// When the newest delivery came that was worked off and is still kept.
+    async fn newest_delivery(&self, tenant: &TenantId) -> Result<Option<Timestamp>, StoreError>;
+
     /// How full the inbox is.
     async fn inbox_depth(&self, tenant: &TenantId) -> Result<InboxDepth, StoreError>;
 }

@@ -25,6 +25,7 @@ mod move_store;
 mod nodes;
 mod pauses;
 mod postgres_sessions;
+mod reports;
 mod revaluation;
 mod run_service;
 mod sandbox;

@@ -11,6 +11,7 @@ mod inbox;
 mod insights;
 mod isolation;
 mod leads;
+mod learned;
 mod nodes;
 mod outages;
 mod rest;
@@ -245,6 +246,7 @@ suite! {
         a_retried_delivery_starts_over,
         a_dropped_delivery_stays_known,
         depth_counts_what_waits,
+        the_newest_delivery_is_the_newest_worked_off,
         many_appends_at_once_are_all_kept;
     visits:
         a_visit_is_kept_once,
@@ -298,6 +300,9 @@ suite! {
         nothing_is_half_settled,
         stage_values_are_mirrored,
         a_deal_is_valued_anew_by_its_difference;
+    learned:
+        what_stages_are_worth_stands_beside_the_configuration,
+        reliability_is_replaced;
     insights:
         a_restated_row_replaces,
         a_row_that_meta_took_back_goes,

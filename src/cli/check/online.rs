@@ -81,17 +81,16 @@ pub struct TenantPoints {
     pub points: Vec<Point>,
 }
 
-/// Asks about every tenant of `config`, or about `only` one, and prints what was found. Fails (exit
-/// code 1) when a point is bad.
+/// Asks about every tenant of `config`, or about `only` one; `tell` hears of each as soon as it has been
+/// asked about.
 ///
 /// # Errors
-/// When a tenant's settings cannot be used at all, or the output cannot be written.
-pub async fn run(
+/// When a tenant's settings cannot be used at all, or `tell` fails.
+pub async fn ask(
     config: &Config,
     only: Option<&str>,
-    json: bool,
-    out: &mut (dyn Write + Send),
-) -> anyhow::Result<Exit> {
+    mut tell: impl FnMut(&TenantPoints) -> io::Result<()>,
+) -> anyhow::Result<Vec<TenantPoints>> {
     let clock = super::super::run::clock_of(config);
     let parts = Parts::of(config)?;
     let http = crate::vendors::http_client(Duration::from_secs(10))?;
@@ -114,17 +113,35 @@ pub async fn run(
             gate: &gate,
             clock: &clock,
         };
-        let points = asked.points().await;
         let told = TenantPoints {
             tenant: tenant.id.to_string(),
-            points,
+            points: asked.points().await,
         };
-        if !json {
-            print(&told, out)?;
-            out.flush()?;
-        }
+        tell(&told)?;
         found.push(told);
     }
+    Ok(found)
+}
+
+/// Asks about every tenant of `config`, or about `only` one, and prints what was found. Fails (exit
+/// code 1) when a point is bad.
+///
+/// # Errors
+/// When a tenant's settings cannot be used at all, or the output cannot be written.
+pub async fn run(
+    config: &Config,
+    only: Option<&str>,
+    json: bool,
+    out: &mut (dyn Write + Send),
+) -> anyhow::Result<Exit> {
+    let found = ask(config, only, |told| {
+        if json {
+            return Ok(());
+        }
+        print(told, out)?;
+        out.flush()
+    })
+    .await?;
     if found.is_empty() {
         super::super::complain(&match only {
             Some(only) => format!("there is no tenant {only:?} in the configuration"),

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::super::context::{CliContext, Out, clean, print_json, when};
 use crate::domain::attribution::Attempt;
+use crate::domain::attribution::reliability::{self, Band};
 use crate::domain::ids::{DealId, TenantId};
 use crate::domain::rationale::paragraph::percent;
 use crate::domain::time::Timestamp;
@@ -39,10 +40,19 @@ pub(super) async fn explain(
     let mut text = String::new();
     for (tenant, deal) in deals {
         let attempts = ctx.store.attempts(tenant, &deal.deal.id).await?;
+        let bands = ctx.store.reliability(tenant).await?;
+        let band = deal.attribution.as_ref().and_then(|credit| {
+            let tenth = reliability::tenth(credit.confidence);
+            let mut bands = bands.iter();
+            bands.find(|band| band.method == credit.method && band.tenth == tenth)
+        });
         if ctx.json {
-            all.push(as_json(tenant, deal, &attempts));
+            all.push(as_json(tenant, deal, &attempts, band));
         } else {
             told(&mut text, tenant, deal, &attempts, ctx);
+            if let Some(band) = band {
+                let _ = writeln!(text, "\nhow often that is right\n  {}", band.in_words());
+            }
         }
     }
     if ctx.json {
@@ -111,6 +121,7 @@ fn as_json(
     tenant: &TenantId,
     deal: &CreditedDeal,
     attempts: &[(Timestamp, Attempt)],
+    band: Option<&Band>,
 ) -> serde_json::Value {
     let credit = deal.attribution.as_ref().map(|credit| {
         json!({
@@ -145,5 +156,11 @@ fn as_json(
         "tenant": tenant.as_str(),
         "credit": credit,
         "attempts": attempts,
+        "reliability": band.map(|band| json!({
+            "from": f64::from(band.tenth) / 10.0,
+            "matched": band.matched,
+            "said": band.said,
+            "share_right": band.share_right(),
+        })),
     })
 }

@@ -26,7 +26,7 @@ use super::time::{self, SignedDuration, TimeZone, Timestamp};
 pub use breakers::{Breaker, Trip, Vitals, trips};
 pub use calendar::{BadSpan, Blackout, BusinessHours, Calendar};
 pub use ceilings::worst_day_factor;
-pub use quality::{DataQuality, QualityFault};
+pub use quality::{DataQuality, QualityFault, Silence};
 pub use velocity::{Bounds, budget_bounds};
 
 /// After how long a change is judged again where nothing says when its guard will let go.

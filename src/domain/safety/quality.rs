@@ -6,7 +6,7 @@ use std::fmt;
 use super::Rule;
 use crate::domain::coverage::{Coverage, CoverageVerdict};
 use crate::domain::limits::QualityLimits;
-use crate::domain::time::SignedDuration;
+use crate::domain::time::{self, SignedDuration, Timestamp};
 
 /// What is known about the tenant's data at the moment of judging.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -25,6 +25,45 @@ pub struct DataQuality {
     pub currency_agrees: bool,
     /// Whether the account's time zone is known and is the one the figures were read in.
     pub time_zone_agrees: bool,
+}
+
+/// Conversions lately, and how many were to be expected.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Silence {
+    /// Conversions within [`QualityLimits::silence_window`].
+    pub recent: u64,
+    /// How many the time before that window would lead one to expect in it.
+    pub expected: f64,
+}
+
+impl Silence {
+    /// The time before the window that tells what is usual.
+    const USUAL: SignedDuration = time::days(28);
+
+    /// Conversions from then on tell whether there is a silence.
+    #[must_use]
+    pub fn since(limits: &QualityLimits, now: Timestamp) -> Timestamp {
+        time::sub(time::sub(now, limits.silence_window), Self::USUAL)
+    }
+
+    /// Looks at when conversions were, none before [`Silence::since`].
+    #[must_use]
+    pub fn of(
+        made: impl Iterator<Item = Timestamp> + Clone,
+        limits: &QualityLimits,
+        now: Timestamp,
+    ) -> Self {
+        let from = time::sub(now, limits.silence_window);
+        let recent = made.clone().filter(|at| *at >= from).count();
+        let before = made.clone().count() - recent;
+        // A young account's usual is taken over the time it has one.
+        let first = made.min().unwrap_or(from);
+        let observed = time::between(first, from).as_secs_f64().max(86_400.0);
+        Self {
+            recent: recent as u64,
+            expected: before as f64 * limits.silence_window.as_secs_f64() / observed,
+        }
+    }
 }
 
 /// Something wrong with the data.

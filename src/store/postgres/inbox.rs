@@ -17,7 +17,7 @@ use crate::store::sql::inbox::{Claim, Keep, Settle, claimed, depth, quarantined}
 use crate::store::sql::lane::{Request, Work};
 use crate::store::sql::nodes::check_own;
 use crate::store::sql::not_one;
-use crate::store::sql::values::{clean, micros};
+use crate::store::sql::values::{at_opt, clean, micros};
 
 /// Keeps deliveries; answers `false` for a repeat.
 #[derive(Debug)]
@@ -452,6 +452,18 @@ impl InboxStore for PostgresStore {
             .await?;
         tx.commit().await?;
         Ok(done == 1)
+    }
+
+    async fn newest_delivery(&self, tenant: &TenantId) -> Result<Option<Timestamp>, StoreError> {
+        // By the index that finds what is over.
+        let select = sqlx::query_as(
+            "select max(received_at) from inbox
+             where tenant = $1 and status in ('settled', 'dropped')",
+        )
+        .bind(tenant.as_str());
+        let doing = "reading when the newest delivery came";
+        let (newest,): (Option<i64>,) = self.one(doing, select).await?;
+        Ok(at_opt(newest))
     }
 
     async fn inbox_depth(&self, tenant: &TenantId) -> Result<InboxDepth, StoreError> {

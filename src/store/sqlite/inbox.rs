@@ -17,7 +17,7 @@ use crate::store::sql::bodies::packed;
 use crate::store::sql::inbox::{Claim, Keep, Settle, claimed, depth, quarantined};
 use crate::store::sql::nodes::check_own;
 use crate::store::sql::not_one;
-use crate::store::sql::values::{clean, micros};
+use crate::store::sql::values::{at_opt, clean, micros};
 
 /// Keeps deliveries; answers `false` for a repeat.
 #[derive(Debug)]
@@ -298,6 +298,19 @@ impl InboxStore for SqliteStore {
         .map_err(fault(doing))?;
         tx.commit().await.map_err(fault(doing))?;
         Ok(done.rows_affected() == 1)
+    }
+
+    async fn newest_delivery(&self, tenant: &TenantId) -> Result<Option<Timestamp>, StoreError> {
+        // By the index that finds what is over.
+        let newest: Option<i64> = sqlx::query_scalar(
+            "select max(received_at) from inbox
+             where tenant = $1 and status in ('settled', 'dropped')",
+        )
+        .bind(tenant.as_str())
+        .fetch_one(&self.readers)
+        .await
+        .map_err(fault("reading when the newest delivery came"))?;
+        Ok(at_opt(newest))
     }
 
     async fn inbox_depth(&self, tenant: &TenantId) -> Result<InboxDepth, StoreError> {

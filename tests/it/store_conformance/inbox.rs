@@ -257,3 +257,19 @@ pub(super) async fn a_quarantined_delivery_is_read_by_its_tenant_alone(db: Db) {
     assert_eq!(found.body, delivery("1").body);
     assert_eq!(read(globex()).await, None);
 }
+
+pub(super) async fn the_newest_delivery_is_the_newest_worked_off(db: Db) {
+    let newest = async || db.newest_delivery(&acme()).await.unwrap();
+    assert_eq!(newest().await, None);
+    for (n, s) in [("1", 10), ("2", 20), ("3", 30)] {
+        db.append_delivery(&acme(), &delivery(n), at(s))
+            .await
+            .unwrap();
+    }
+    assert_eq!(newest().await, None, "none is worked off");
+    let claimed = claim(&db, 40, 2).await;
+    settle(&db, claimed[1].id, 1).await.unwrap();
+    assert_eq!(newest().await, Some(at(20)));
+    settle(&db, claimed[0].id, 1).await.unwrap();
+    assert_eq!(newest().await, Some(at(20)));
+}

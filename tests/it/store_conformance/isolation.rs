@@ -115,6 +115,9 @@ pub(super) async fn nothing_of_one_tenant_is_read_for_another(db: Db) {
     let coverage = db.coverage(&g, at(-99), Currency::USD).await;
     assert!(coverage.unwrap().is_empty());
     assert!(db.faulty_deals(&g, 9).await.unwrap().is_empty());
+    assert!(db.learned_stages(&g).await.unwrap().is_empty());
+    assert!(db.reliability(&g).await.unwrap().is_empty());
+    assert_eq!(db.newest_delivery(&g).await.unwrap(), None);
     assert_eq!(db.holds(&g).await.unwrap(), TenantHolds::default());
     assert!(db.frozen(&g, at(0)).await.unwrap().is_empty());
     let visit = visits::visit("v1", 0);

@@ -74,9 +74,10 @@ pub(super) async fn reliability_is_replaced(db: Db) {
         band(Method::Fingerprint, 9, 3.0),
         band(Method::Probabilistic, 4, 1.0),
     ];
+    let a = acme();
     for bands in [&first[..], &first[1..2], &[]] {
-        let write = db.record_reliability(&acme(), bands, at(1));
+        let write = db.record_reliability(&a, bands, at(1));
         write.await.unwrap();
-        assert_eq!(db.reliability(&acme()).await.unwrap(), bands);
+        assert_eq!(db.reliability(&a).await.unwrap(), bands);
     }
 }

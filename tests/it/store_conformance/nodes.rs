@@ -369,6 +369,8 @@ pub(super) async fn a_deposed_holder_cannot_write_by_any_method(db: Db) {
     assert_deposed(s.unsettle_merged(tenant, &[deal_id("d")]).await);
     assert_deposed(s.record_stage_values(tenant, &[], at(9)).await);
     assert_deposed(s.unsettle_deals(tenant, None, 9).await);
+    assert_deposed(s.record_learned_stages(tenant, &[], at(9)).await);
+    assert_deposed(s.record_reliability(tenant, &[], at(9)).await);
     assert_deposed(s.ensure_tenant(tenant, "Acme", at(9)).await);
     assert_deposed(s.pause(Some(tenant), &h).await);
     assert_deposed(s.pause(None, &h).await);
