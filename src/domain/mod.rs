@@ -10,6 +10,7 @@ pub mod bandit;
 pub mod change;
 pub mod coverage;
 pub mod deal;
+pub mod fatigue;
 pub mod fx;
 pub mod ids;
 pub mod insight;
