@@ -9,6 +9,9 @@ use serde_json::json;
 
 use super::Exit;
 use super::table::TextTable;
+
+mod policies;
+
 use crate::domain::attribution::{AttributionRules, Method};
 use crate::evaluation::attribution::diagram::{self, Line};
 use crate::evaluation::attribution::score::{self, Scores};
@@ -30,6 +33,10 @@ enum What {
     ///
     /// Example:  roasd evaluate attribution --seed 1
     Attribution(AttributionArgs),
+    /// How much policies earn, side by side on simulated markets under the same guards.
+    ///
+    /// Example:  roasd evaluate policies --markets 50 --svg docs/optimizer.svg
+    Policies(policies::PoliciesArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -50,7 +57,10 @@ struct AttributionArgs {
 /// # Errors
 /// When the diagram or the output cannot be written.
 pub fn run(args: &EvaluateArgs, as_json: bool, out: &mut dyn Write) -> anyhow::Result<Exit> {
-    let What::Attribution(args) = &args.what;
+    let args = match &args.what {
+        What::Attribution(args) => args,
+        What::Policies(args) => return policies::run(args, as_json, out),
+    };
     let purpose = if args.tuning {
         Purpose::Tuning
     } else {
@@ -69,7 +79,7 @@ pub fn run(args: &EvaluateArgs, as_json: bool, out: &mut dyn Write) -> anyhow::R
     Ok(Exit::Done)
 }
 
-fn policies(evaluation: &Evaluation) -> [(&'static str, &Policy); 3] {
+fn judged(evaluation: &Evaluation) -> [(&'static str, &Policy); 3] {
     [
         ("roasd", &evaluation.roasd),
         ("predecessor", &evaluation.predecessor),
@@ -121,7 +131,7 @@ fn report(args: &AttributionArgs, evaluation: &Evaluation) -> anyhow::Result<Str
     ];
     let is_terminal = std::io::stdout().is_terminal();
     let mut table = TextTable::new(&heads, is_terminal).right(&[2, 3, 4, 5, 6, 7]);
-    for (name, policy) in policies(evaluation) {
+    for (name, policy) in judged(evaluation) {
         for (n, (layer, scores)) in rows(name, policy).into_iter().enumerate() {
             table.row([
                 if n == 0 {
@@ -190,7 +200,7 @@ fn report_json(args: &AttributionArgs, evaluation: &Evaluation) -> serde_json::V
         })
     };
     let all = Scores::all(&evaluation.roasd.decided);
-    let policies: serde_json::Map<_, _> = policies(evaluation)
+    let policies: serde_json::Map<_, _> = judged(evaluation)
         .into_iter()
         .map(|(name, policy)| {
             let layers: serde_json::Map<_, _> = rows(name, policy)
@@ -213,8 +223,8 @@ fn report_json(args: &AttributionArgs, evaluation: &Evaluation) -> serde_json::V
 
 fn drawn(evaluation: &Evaluation) -> String {
     let colours = ["#0a7", "#d62", "#58c"];
-    let bins = policies(evaluation).map(|(_, policy)| score::reliability(&policy.guessed));
-    let lines: Vec<Line<'_>> = policies(evaluation)
+    let bins = judged(evaluation).map(|(_, policy)| score::reliability(&policy.guessed));
+    let lines: Vec<Line<'_>> = judged(evaluation)
         .iter()
         .zip(&bins)
         .zip(colours)

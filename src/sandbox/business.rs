@@ -120,8 +120,12 @@ pub(super) struct Audience {
 pub(super) struct Funnel {
     /// Probability of each step: lead to appointment, to show, to sale. In a shop: none.
     pub steps: &'static [f64],
+    /// Factor on each of them.
+    pub steps_factor: f64,
     /// Mean days of each step.
     pub days: &'static [f64],
+    /// Factor on each of them.
+    pub days_factor: f64,
     /// Mean days until a lead is marked lost.
     pub lost_days: f64,
     /// Amount of a sale, in minor units, and the relative spread of it.
@@ -510,6 +514,8 @@ impl Business {
         match self {
             Self::Gym => Funnel {
                 steps: &[0.22, 0.45, 0.60],
+                steps_factor: 1.0,
+                days_factor: 1.0,
                 days: &[1.5, 2.0, 2.5],
                 lost_days: 4.0,
                 amount_minor: 500_000.0,
@@ -517,6 +523,8 @@ impl Business {
             },
             Self::Clinic => Funnel {
                 steps: &[0.25, 0.45, 0.55],
+                steps_factor: 1.0,
+                days_factor: 1.0,
                 days: &[2.0, 3.0, 4.0],
                 lost_days: 6.0,
                 amount_minor: 400_000.0,
@@ -524,6 +532,8 @@ impl Business {
             },
             Self::Shop => Funnel {
                 steps: &[],
+                steps_factor: 1.0,
+                days_factor: 1.0,
                 days: &[],
                 lost_days: 6.0,
                 amount_minor: 12_000.0,
@@ -580,6 +590,75 @@ impl Business {
                 ad_spread: 0.40,
                 fatigue_impressions: 800_000.0,
             },
+        }
+    }
+}
+
+/// How a market differs from what its business is usually like, as factors.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Character {
+    /// On leads per click.
+    pub leads: f64,
+    /// On the probability of each step from lead to sale.
+    pub steps: f64,
+    /// On the days that each step takes.
+    pub days: f64,
+    /// On the spread of sales' amounts.
+    pub amounts: f64,
+    /// On how much ad sets differ, and ads within them.
+    pub set_spread: f64,
+    /// On how much ads of one ad set differ.
+    pub ad_spread: f64,
+    /// On what a text's theme does to clicks and to the worth of its leads.
+    pub themes: f64,
+    /// On the impressions that tire an ad.
+    pub freshness: f64,
+    /// On how much audiences have to give beyond the budget they begin with.
+    pub depth: f64,
+    /// On every budget.
+    pub budgets: f64,
+}
+
+impl Character {
+    /// As the business is.
+    pub const USUAL: Self = Self {
+        leads: 1.0,
+        steps: 1.0,
+        days: 1.0,
+        amounts: 1.0,
+        set_spread: 1.0,
+        ad_spread: 1.0,
+        themes: 1.0,
+        freshness: 1.0,
+        depth: 1.0,
+        budgets: 1.0,
+    };
+
+    pub(super) fn auction(self, usual: Auction) -> Auction {
+        Auction {
+            cvr: usual.cvr * self.leads,
+            set_spread: usual.set_spread * self.set_spread,
+            ad_spread: usual.ad_spread * self.ad_spread,
+            fatigue_impressions: usual.fatigue_impressions * self.freshness,
+            ..usual
+        }
+    }
+
+    pub(super) fn funnel(self, usual: Funnel) -> Funnel {
+        Funnel {
+            steps_factor: usual.steps_factor * self.steps,
+            days_factor: usual.days_factor * self.days,
+            lost_days: usual.lost_days * self.days,
+            amount_spread: usual.amount_spread * self.amounts,
+            ..usual
+        }
+    }
+
+    pub(super) fn theme(self, usual: &Theme) -> Theme {
+        Theme {
+            draws: usual.draws * self.themes,
+            sells: usual.sells * self.themes,
+            ..*usual
         }
     }
 }

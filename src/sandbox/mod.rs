@@ -25,13 +25,14 @@ pub mod edits;
 pub mod faults;
 pub mod hubspot;
 pub mod journal;
+pub mod lone;
 pub mod market;
 pub mod meta;
 pub mod origins;
 mod server;
 mod world;
 
-pub use business::{Business, StageSpec};
+pub use business::{Business, Character, StageSpec};
 pub use edits::{CrmDeal, CrmEdit};
 pub use faults::{Fault, FaultAction, HumanEdit, Vendor};
 pub use journal::{Entry, Journal};

@@ -74,6 +74,8 @@ fn plan_of(spec: &TenantSpec, config: &SandboxConfig) -> MarketPlan {
         seed: config.seed,
         tenant: spec.tenant.as_str().to_owned(),
         business: spec.business,
+        character: super::business::Character::USUAL,
+        stride: 1,
         account: spec.ad_account.digits().to_owned(),
         start: config.start,
         history: config.history,

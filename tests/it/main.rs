@@ -24,6 +24,7 @@ mod lead_journey;
 mod move_store;
 mod nodes;
 mod pauses;
+mod policy_evaluation;
 mod postgres_sessions;
 mod reports;
 mod revaluation;

@@ -53,11 +53,21 @@ struct Part {
     belief: Option<LogNormal>,
 }
 
+/// Where budgets are meant to go.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Aim<'a> {
+    /// Where the next unit earns the same everywhere.
+    WaterLevel,
+    /// To these, main units by place of the entity, for this reason; the others stay.
+    At(&'a BTreeMap<usize, f64>, &'static str),
+}
+
 /// Decides every budget. Takes what it uses from `allowance`.
 pub(super) fn decide(
     run: &Run<'_>,
     statuses: &Statuses,
     allowance: &mut BTreeMap<CampaignId, u32>,
+    aim: Aim<'_>,
 ) -> Budgets {
     let delivering = run.delivering(&statuses.states);
     let offset = run.inputs.currency.offset() as f64;
@@ -85,7 +95,14 @@ pub(super) fn decide(
             ))
         })
         .collect();
-    let water = fill(&bounded, (i128::from(cap) - fixed) as f64 / offset);
+    let water = match aim {
+        Aim::WaterLevel => fill(&bounded, (i128::from(cap) - fixed) as f64 / offset),
+        Aim::At(targets, _) => Water {
+            budgets: parts.iter().map(|p| aimed(run, p, targets)).collect(),
+            level: None,
+            unreachable: false,
+        },
+    };
     let fuzz = run.inputs.limits.fuzz.fraction();
     let candidates: Vec<Candidate> = parts
         .iter()
@@ -121,7 +138,8 @@ pub(super) fn decide(
     let mut decisions: BTreeMap<usize, Decision> = BTreeMap::new();
     for (i, part) in parts.iter().enumerate() {
         if let (Some(candidate), Some(placed)) = (candidates.get(i), fitted.placed.get(i))
-            && let Some(d) = budget_decision(run, part, candidate, *placed, &water, unreachable)
+            && let Some(d) =
+                budget_decision(run, part, candidate, *placed, &water, unreachable, aim)
         {
             decisions.insert(part.place, d);
         }
@@ -204,6 +222,19 @@ fn part(run: &Run<'_>, statuses: &Statuses, place: usize, entity: &Entity<'_>) -
     }
 }
 
+/// The target of a part, or what it has.
+fn aimed(run: &Run<'_>, part: &Part, targets: &BTreeMap<usize, f64>) -> f64 {
+    targets
+        .get(&part.place)
+        .copied()
+        .filter(|target| target.is_finite() && *target >= 0.0)
+        .unwrap_or_else(|| {
+            run.entities
+                .get(part.place)
+                .map_or(0.0, |entity| entity.given.budget.to_f64())
+        })
+}
+
 fn live_ads(entity: &Entity<'_>, statuses: &Statuses) -> Vec<usize> {
     entity
         .ads
@@ -279,6 +310,7 @@ fn budget_decision(
     placed: Placed,
     water: &Water,
     unreachable: bool,
+    aim: Aim<'_>,
 ) -> Option<Decision> {
     let entity = run.entities.get(part.place)?;
     let currency = run.inputs.currency;
@@ -293,7 +325,10 @@ fn budget_decision(
         Some(Held::Rationed) => Rule::RateLimited,
         _ if unreachable => Rule::CapUnreachable,
         Some(Held::TooSmall) if placed.bound != Bound::Cap => Rule::TooSmall,
-        _ => Rule::WaterLevel,
+        _ => match aim {
+            Aim::WaterLevel => Rule::WaterLevel,
+            Aim::At(_, why) => Rule::Compared(why),
+        },
     };
     let change = Move::Budget {
         from: money(from),

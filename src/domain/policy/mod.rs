@@ -1,9 +1,12 @@
 //! What decides: a policy takes plain inputs and answers with decisions that explain themselves.
 
+pub mod baselines;
+pub mod blended_v1;
 mod budgets;
 pub mod inputs;
 pub mod outlook;
 pub mod params;
+mod planned;
 pub mod roasd;
 mod statuses;
 
@@ -15,6 +18,8 @@ use crate::domain::rationale::{AdReading, Rationale};
 use crate::domain::structure::EntityRef;
 use crate::domain::time::Timestamp;
 
+pub use baselines::{BetaThompson, LeftAlone, RulesEngine};
+pub use blended_v1::BlendedV1;
 pub use inputs::{
     AdEvidence, AdState, Bucket, BudgetEntity, BudgetLimits, DealEvidence, HeldBudgets,
     LifetimeTotals, Mode, PolicyInputs, Record, Stage,
@@ -30,6 +35,19 @@ pub trait Policy: Send + Sync + fmt::Debug {
     fn version(&self) -> u32;
     /// What to do now.
     fn decide(&self, inputs: &PolicyInputs) -> Outcome;
+}
+
+/// The policy of this name; `None` for a name that no policy has.
+#[must_use]
+pub fn named(name: &str) -> Option<&'static dyn Policy> {
+    const ALL: [&dyn Policy; 5] = [
+        &RoasdPolicy,
+        &BlendedV1 { kills: true },
+        &LeftAlone,
+        &RulesEngine,
+        &BetaThompson,
+    ];
+    ALL.into_iter().find(|policy| policy.name() == name)
 }
 
 /// What is done with an entity or an ad.

@@ -89,7 +89,7 @@ pub struct PolicyParams {
     pub p_return: f64,
     /// Least spend before an ad rotates.
     pub rotate_spend: f64,
-    /// Thompson draws averaged per ad.
+    /// Thompson draws averaged per ad; 0 takes the mean of what is believed instead.
     pub draws: u32,
     /// Hours for which draws are kept.
     pub hold_hours: f64,
@@ -207,7 +207,7 @@ impl PolicyParams {
         if !(-0.5..=2.0).contains(&p.delta0) {
             p.delta0 = d.delta0;
         }
-        p.draws = p.draws.clamp(1, 10_000);
+        p.draws = p.draws.min(10_000);
         p
     }
 }
@@ -231,14 +231,14 @@ mod tests {
             delta0: f64::INFINITY,
             kill_roas: -1.0,
             p_kill: 1.5,
-            draws: 0,
+            draws: u32::MAX,
             ..PolicyParams::default()
         }
         .sanitized();
         assert_eq!(
             p,
             PolicyParams {
-                draws: 1,
+                draws: 10_000,
                 ..PolicyParams::default()
             }
         );

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::budgets::{self, Budgets};
+use super::budgets::{self, Aim, Budgets};
 use super::statuses::{self, StatusChange, Statuses};
 use super::{
     AccountReading, Action, AdEvidence, BudgetEntity, Decision, Flag, Move, Outcome, Policy,
@@ -17,8 +17,10 @@ use crate::domain::rationale::{AdReading, Rationale, Rule, Thresholds};
 use crate::domain::score;
 use crate::domain::structure::EntityRef;
 
-const NAME: &str = "roasd";
-const VERSION: u32 = 1;
+const IDENTITY: Identity = Identity {
+    name: "roasd",
+    version: 1,
+};
 
 /// An ad's score may move its draw by this factor while there is no lead to go by.
 const SCORE_RANGE: std::ops::RangeInclusive<f64> = 0.5..=2.0;
@@ -29,20 +31,27 @@ pub struct RoasdPolicy;
 
 impl Policy for RoasdPolicy {
     fn name(&self) -> &'static str {
-        NAME
+        IDENTITY.name
     }
 
     fn version(&self) -> u32 {
-        VERSION
+        IDENTITY.version
     }
 
     fn decide(&self, inputs: &PolicyInputs) -> Outcome {
-        let run = Run::new(inputs);
+        let run = Run::new(inputs, IDENTITY);
         let mut allowance = run.allowance();
         let statuses = statuses::decide(&run, &mut allowance);
-        let budgets = budgets::decide(&run, &statuses, &mut allowance);
+        let budgets = budgets::decide(&run, &statuses, &mut allowance, Aim::WaterLevel);
         run.outcome(&statuses, budgets)
     }
+}
+
+/// Which policy decides.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Identity {
+    pub(super) name: &'static str,
+    pub(super) version: u32,
 }
 
 /// One entity with its ads.
@@ -60,6 +69,7 @@ pub(super) struct Entity<'a> {
 /// One decision under way: inputs in order, beliefs and draws.
 #[derive(Debug)]
 pub(super) struct Run<'a> {
+    identity: Identity,
     pub(super) inputs: &'a PolicyInputs,
     pub(super) params: PolicyParams,
     /// By id, without repeats.
@@ -80,7 +90,7 @@ pub(super) struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn new(inputs: &'a PolicyInputs) -> Self {
+    pub(super) fn new(inputs: &'a PolicyInputs, identity: Identity) -> Self {
         let params = inputs.params.sanitized();
         let (ads, repeated) = unique_ads(&inputs.ads);
         let beliefs = believe(inputs, &ads, &params);
@@ -141,6 +151,7 @@ impl<'a> Run<'a> {
             .collect();
         let dropped: usize = beliefs.ads.iter().map(|b| b.ledger.bad_inputs).sum();
         Self {
+            identity,
             inputs,
             params,
             entity_of,
@@ -160,7 +171,7 @@ impl<'a> Run<'a> {
     }
 
     /// Actions left in this hour, by campaign.
-    fn allowance(&self) -> BTreeMap<CampaignId, u32> {
+    pub(super) fn allowance(&self) -> BTreeMap<CampaignId, u32> {
         let mut used: BTreeMap<CampaignId, u32> = BTreeMap::new();
         for entity in &self.entities {
             let slot = used.entry(entity.given.campaign.clone()).or_default();
@@ -177,7 +188,7 @@ impl<'a> Run<'a> {
         (self.beliefs.value_of_win / self.beliefs.eta).max(1e-9)
     }
 
-    fn outcome(self, statuses: &Statuses, budgets: Budgets) -> Outcome {
+    pub(super) fn outcome(self, statuses: &Statuses, budgets: Budgets) -> Outcome {
         let mut decisions: Vec<Decision> = statuses
             .changes
             .iter()
@@ -218,8 +229,8 @@ impl<'a> Run<'a> {
             spend: total(|r| r.evidence.spend),
         };
         Outcome {
-            policy: NAME,
-            version: VERSION,
+            policy: self.identity.name,
+            version: self.identity.version,
             decided_at: self.inputs.now,
             decisions,
             flags,
@@ -243,8 +254,8 @@ impl<'a> Run<'a> {
         rule: Rule,
     ) -> Rationale {
         Rationale {
-            policy: NAME,
-            version: VERSION,
+            policy: self.identity.name,
+            version: self.identity.version,
             decided_at: self.inputs.now,
             seed: self.inputs.seed,
             mode: self.inputs.mode,

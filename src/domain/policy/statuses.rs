@@ -49,8 +49,34 @@ pub(super) fn decide(run: &Run<'_>, allowance: &mut BTreeMap<CampaignId, u32>) -
     s
 }
 
+/// The statuses of a plan made elsewhere: each ad is paused for good, the costliest first, where it
+/// may be.
+pub(super) fn planned(
+    run: &Run<'_>,
+    kills: Vec<(usize, Rule)>,
+    allowance: &mut BTreeMap<CampaignId, u32>,
+) -> Statuses {
+    let mut s = Statuses {
+        states: run.ads.iter().map(|ad| ad.state).collect(),
+        changes: Vec::new(),
+        room: BTreeMap::new(),
+    };
+    let spend = |ad: usize| run.beliefs.ads.get(ad).map_or(0.0, |b| b.ledger.spend);
+    let mut due: Vec<(usize, Rule)> = kills
+        .into_iter()
+        .filter(|(ad, _)| {
+            s.states.get(*ad) == Some(&AdState::Live) && run.changeable(*ad).is_some()
+        })
+        .collect();
+    due.sort_by(|a, b| spend(b.0).total_cmp(&spend(a.0)).then(a.0.cmp(&b.0)));
+    for (ad, rule) in due {
+        apply(run, &mut s, allowance, ad, Action::Kill, rule, 1);
+    }
+    s
+}
+
 impl Run<'_> {
-    fn subject(&self, ad: usize) -> Option<Subject> {
+    pub(super) fn subject(&self, ad: usize) -> Option<Subject> {
         let belief = self.beliefs.ads.get(ad)?;
         Some(Subject {
             age_days: belief.ledger.age_days,

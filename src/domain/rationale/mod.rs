@@ -237,6 +237,8 @@ pub enum Rule {
     KillRaw,
     /// The blended score is under half the account's average.
     KillHalfAverage,
+    /// What a policy for comparison goes by, as a sentence.
+    Compared(&'static str),
     /// A sibling is probably better.
     Rotation {
         /// The sibling.

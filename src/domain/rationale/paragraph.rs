@@ -122,6 +122,7 @@ impl Rationale {
                 short(t.kill_roas)
             ),
             Rule::KillHalfAverage => "Its score is under half the account's average.".to_owned(),
+            Rule::Compared(why) => (*why).to_owned(),
             Rule::Rotation { best, p_better } => format!(
                 "The chance that ad {best} in the same ad set is better is {}, and {} is enough to \
                  give it this ad's share.",

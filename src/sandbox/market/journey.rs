@@ -127,7 +127,7 @@ pub(in crate::sandbox) enum CrmKind {
 /// Probability of step `i` for a lead of this quality.
 pub(super) fn step(funnel: &Funnel, i: usize, quality: f64) -> f64 {
     let share = [0.5, 0.2, 0.3].get(i).copied().unwrap_or(0.0);
-    let base = funnel.steps.get(i).copied().unwrap_or(0.0);
+    let base = funnel.steps.get(i).copied().unwrap_or(0.0) * funnel.steps_factor;
     (base * libm::pow(quality, share)).min(0.92)
 }
 
@@ -153,8 +153,13 @@ fn after(at: Timestamp, days: f64) -> Timestamp {
     time::add(at, time::millis(millis))
 }
 
-fn course(business: Business, quality: f64, created: Timestamp, draw: Draw) -> Course {
-    let funnel = business.funnel();
+fn course(
+    business: Business,
+    funnel: &Funnel,
+    quality: f64,
+    created: Timestamp,
+    draw: Draw,
+) -> Course {
     let last = business.stages().len().saturating_sub(1);
     let spread = funnel.amount_spread;
     let luck = libm::exp(spread * draw.named("amount").normal() - spread * spread / 2.0);
@@ -166,11 +171,11 @@ fn course(business: Business, quality: f64, created: Timestamp, draw: Draw) -> C
     let mut won = true;
     for i in 0..funnel.steps.len() {
         let here = draw.named("step").of(i as u64);
-        if !here.named("goes").chance(step(&funnel, i, quality)) {
+        if !here.named("goes").chance(step(funnel, i, quality)) {
             won = false;
             break;
         }
-        let days = funnel.days.get(i).copied().unwrap_or(1.0);
+        let days = funnel.days.get(i).copied().unwrap_or(1.0) * funnel.days_factor;
         at = after(at, here.named("days").gamma(2, days));
         stages.push((at, i + 1));
         if i == 1 {
@@ -224,8 +229,14 @@ impl Market {
         let id = 20_000_000_000 + slot;
         let trail = self.trail(ad, click, clicked);
         let created = trail.created;
-        let course = course(self.business, quality, created, click.named("course"));
-        let value = if self.business.funnel().steps.is_empty() {
+        let course = course(
+            self.business,
+            &self.funnel,
+            quality,
+            created,
+            click.named("course"),
+        );
+        let value = if self.funnel.steps.is_empty() {
             course.amounts.first().map_or(0, |(_, minor)| *minor)
         } else {
             0
@@ -269,17 +280,21 @@ impl Market {
     pub(super) fn organic(&mut self, tick: i64, at: Timestamp) {
         let organic = self.business.organic();
         let draw = self.draw.named("organic").of(tick.unsigned_abs());
+        let span = self.tick_millis();
         let when = |person: Draw| {
-            let millis = person.named("at").below(600_000) as i64;
+            let millis = person.named("at").below(span) as i64;
             time::add(at, time::millis(millis))
         };
         let lookers = draw.named("lookers");
-        let looks = organic.looks_per_day * self.sample / 144.0;
+        let looks = organic.looks_per_day * self.sample * self.stride as f64 / 144.0;
         for k in 0..lookers.poisson(looks) {
             let person = lookers.of(k);
             self.organic_look(person, when(person));
         }
-        for k in 0..draw.poisson(organic.deals_per_day / 144.0).min(30) {
+        for k in 0..draw
+            .poisson(organic.deals_per_day * self.stride as f64 / 144.0)
+            .min(30)
+        {
             let person = draw.of(k);
             let visited = when(person);
             let id = 20_000_000_000 + tick.unsigned_abs() * 1_000 + 960 + k;
@@ -287,7 +302,13 @@ impl Market {
             if let Some(visit) = visit {
                 self.pending.insert((visit.at, id, 0), Event::Visit(visit));
             }
-            let course = course(self.business, 1.0, created, person.named("course"));
+            let course = course(
+                self.business,
+                &self.funnel,
+                1.0,
+                created,
+                person.named("course"),
+            );
             self.open_deal(id, created, course, properties, None, person);
         }
     }

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use crate::domain::money::Currency;
 use crate::domain::time::{self, SignedDuration, TimeZone, Timestamp};
 
-use super::business::{self, Auction, Business, Hidden, Theme};
+use super::business::{self, Auction, Business, Character, Funnel, Hidden, Theme};
 use super::draw::Draw;
 use super::faults::HumanEdit;
 
@@ -111,7 +111,11 @@ pub(super) struct Market {
     pub(super) leads: BTreeMap<u64, FormLead>,
     index: HashMap<String, usize>,
     draw: Draw,
+    character: Character,
     auction: Auction,
+    funnel: Funnel,
+    /// Ticks that are settled at once.
+    stride: i64,
     ads: Vec<AdState>,
     sets: Vec<SetState>,
     holders: Vec<Holder>,
@@ -132,6 +136,9 @@ pub(super) struct MarketPlan {
     pub seed: u64,
     pub tenant: String,
     pub business: Business,
+    pub character: Character,
+    /// Ticks of ten minutes that are settled at once: 1, or 6 where an hour is fine enough.
+    pub stride: i64,
     /// Digits of the ad account.
     pub account: String,
     pub start: Timestamp,
@@ -174,7 +181,10 @@ impl Market {
             contacts: BTreeMap::new(),
             index: HashMap::new(),
             draw: Draw::seeded(plan.seed).named(&plan.tenant),
-            auction: business.auction(),
+            character: plan.character,
+            auction: plan.character.auction(business.auction()),
+            funnel: plan.character.funnel(business.funnel()),
+            stride: plan.stride.max(1),
             ads: Vec::new(),
             sets: Vec::new(),
             holders: Vec::new(),
@@ -202,12 +212,14 @@ impl Market {
             let campaign_node = self.nodes.len();
             let holds = business.has_campaign_budgets();
             let n = self.count(Level::Campaign);
+            let budget =
+                (campaign.daily_budget_minor as f64 * self.character.budgets).round() as i64;
             self.push(Node::new(
                 id(1, n + 1),
                 Level::Campaign,
                 None,
                 campaign.name,
-                holds.then_some(campaign.daily_budget_minor),
+                holds.then_some(budget),
                 created,
             ));
             let mut campaign_sets = Vec::new();
@@ -219,15 +231,15 @@ impl Market {
                     Level::AdSet,
                     Some(campaign_node),
                     set.name,
-                    (!holds).then_some(campaign.daily_budget_minor),
+                    (!holds).then_some(budget),
                     created,
                 ));
                 let draw = self.draw.named("set").of(at as u64);
                 let set_log = draw.named("audience").normal() * self.auction.set_spread;
                 let reference = if holds {
-                    campaign.daily_budget_minor as f64 / campaign.sets.len() as f64
+                    budget as f64 / campaign.sets.len() as f64
                 } else {
-                    campaign.daily_budget_minor as f64
+                    budget as f64
                 };
                 let mut ads = Vec::new();
                 for theme in set.themes {
@@ -235,12 +247,13 @@ impl Market {
                         continue;
                     };
                     ads.push(self.ads.len());
-                    self.push_ad(&id, set_node, theme, set_log, created);
+                    let theme = self.character.theme(theme);
+                    self.push_ad(&id, set_node, &theme, set_log, created);
                 }
                 self.sets.push(SetState {
                     ads,
                     reference_minor: reference,
-                    depth: set.depth,
+                    depth: set.depth * self.character.depth,
                     favour: libm::exp(draw.named("favour").normal() * 0.3),
                 });
                 campaign_sets.push(at);
@@ -283,7 +296,7 @@ impl Market {
             node,
             hidden: Hidden::draw(
                 &self.auction,
-                &self.business.funnel(),
+                &self.funnel,
                 theme,
                 set_log,
                 draw.named("hidden"),
@@ -373,7 +386,7 @@ impl Market {
                 }
                 _ if tick <= to => {
                     self.tick(self.next_tick, tick);
-                    self.next_tick += 1;
+                    self.next_tick += self.stride;
                 }
                 _ => break,
             }
@@ -407,6 +420,11 @@ impl Market {
             .map_or(tick, |((at, ..), _)| (*at).min(tick))
     }
 
+    /// The length of what is settled at once, milliseconds.
+    fn tick_millis(&self) -> u64 {
+        600_000 * self.stride.unsigned_abs()
+    }
+
     fn tick_start(&self, tick: i64) -> Timestamp {
         time::add(self.born, time::minutes(tick * 10))
     }
@@ -418,7 +436,7 @@ impl Market {
         let hour = usize::try_from(local.hour()).unwrap_or(0);
         let elapsed =
             weekday as f64 + (f64::from(local.hour()) * 60.0 + f64::from(local.minute())) / 1_440.0;
-        let weight = DIURNAL.get(hour).copied().unwrap_or(1.0) / 144.0;
+        let weight = DIURNAL.get(hour).copied().unwrap_or(1.0) * self.stride as f64 / 144.0;
         let days = time::days_between(self.born, at);
         for h in 0..self.holders.len() {
             let Some(amount) = self.pace(h, day, day - weekday, elapsed, weight) else {
@@ -435,6 +453,7 @@ impl Market {
 
     /// What a holder may spend in a tick, in minor units; `None` when it is off.
     fn pace(&mut self, h: usize, day: i64, week: i64, elapsed: f64, weight: f64) -> Option<f64> {
+        let stride = self.stride as f64;
         let holder = self.holders.get_mut(h)?;
         if holder.day != day {
             holder.day = day;
@@ -453,7 +472,7 @@ impl Market {
         // "At most 7 x daily per Sunday-Saturday week": with edits, of what was in force when.
         let week_limit =
             (holder.accrued_minor + budget * (7.0 - elapsed)).min(7.0 * holder.peak_minor);
-        holder.accrued_minor += budget / 144.0;
+        holder.accrued_minor += budget * stride / 144.0;
         let day_room = 1.75 * budget - holder.spent_day_milli / 1_000.0;
         let week_room = week_limit - holder.spent_week_milli / 1_000.0;
         Some((budget * weight * factor).min(day_room).min(week_room)).filter(|x| *x > 0.0)
@@ -512,8 +531,9 @@ impl Market {
 
     /// One ad's tick; what it spent, in thousandths of a minor unit.
     fn show(&mut self, a: usize, amount: f64, cpm: f64, ctr: f64, tick: i64, at: Timestamp) -> f64 {
-        let funnel = self.business.funnel();
+        let funnel = self.funnel;
         let sample = self.sample;
+        let millis = self.tick_millis();
         let Some(ad) = self.ads.get_mut(a) else {
             return 0.0;
         };
@@ -536,7 +556,7 @@ impl Market {
         let mut value = 0;
         for k in 0..clicks {
             let click = draw.named("click").of(k);
-            let clicked = time::add(at, time::millis(click.named("at").below(600_000) as i64));
+            let clicked = time::add(at, time::millis(click.named("at").below(millis) as i64));
             if click.named("lead").chance(hidden.cvr) {
                 value += self.lead(a, tick, leads, click, clicked, hidden.quality);
                 leads += 1;

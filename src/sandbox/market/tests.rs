@@ -5,6 +5,8 @@ pub(super) fn plan(business: Business, seed: u64) -> MarketPlan {
         seed,
         tenant: "gym".to_owned(),
         business,
+        character: Character::USUAL,
+        stride: 1,
         account: "10000000001".to_owned(),
         start: time::from_seconds(1_791_158_400),
         history: SignedDuration::ZERO,

@@ -4,6 +4,7 @@ use crate::domain::ids::{AdId, DealId};
 use crate::domain::money::Money;
 use crate::domain::time::{self, Timestamp};
 
+use super::super::lone::TrueResponse;
 use super::super::{Origins, Totals};
 use super::Market;
 
@@ -87,16 +88,68 @@ impl Market {
 
     /// What a minor unit spent on each ad now brings in expectation, at today's prices: what a
     /// clairvoyant would go by. By node.
-    #[cfg(test)]
     pub(in crate::sandbox) fn true_roas(&self) -> Vec<(usize, f64)> {
-        let funnel = self.business.funnel();
         let days = time::days_between(self.born, self.moved_to);
         self.ads
             .iter()
             .map(|ad| {
-                let lead = super::journey::expected_minor(&funnel, ad.hidden.quality);
+                let lead = super::journey::expected_minor(&self.funnel, ad.hidden.quality);
                 let clicks = self.click_rate(ad, days) * 1_000.0 / self.auction.cpm_minor;
                 (ad.node, clicks * ad.hidden.cvr * lead)
+            })
+            .collect()
+    }
+}
+
+impl Market {
+    /// How each holder's return responds to its budget while the ads of `live` deliver. A campaign
+    /// over several ad sets is told by the two first terms of its true response.
+    pub(in crate::sandbox) fn true_responses(&self, live: &[bool]) -> Vec<TrueResponse> {
+        let days = time::days_between(self.born, self.moved_to);
+        let returns: Vec<f64> = self.true_roas().into_iter().map(|(_, roas)| roas).collect();
+        let offset = self.currency.offset() as f64;
+        self.holders
+            .iter()
+            .map(|holder| {
+                let sets: Vec<(f64, f64, f64)> = holder
+                    .sets
+                    .iter()
+                    .filter_map(|s| {
+                        let set = self.sets.get(*s)?;
+                        let on: Vec<(f64, f64, f64)> = set
+                            .ads
+                            .iter()
+                            .filter(|a| live.get(**a).copied().unwrap_or(false))
+                            .filter_map(|a| {
+                                let ad = self.ads.get(*a)?;
+                                let ctr = self.click_rate(ad, days);
+                                let liking = ad.favour * libm::pow(ctr / self.auction.ctr, 1.5);
+                                Some((liking, ctr, *returns.get(*a)?))
+                            })
+                            .collect();
+                        let likings: f64 = on.iter().map(|(l, ..)| l).sum();
+                        if likings <= 0.0 {
+                            return None;
+                        }
+                        let roas: f64 = on.iter().map(|(l, _, r)| l * r).sum::<f64>() / likings;
+                        let ctr = on.iter().map(|(_, ctr, _)| ctr).sum::<f64>() / on.len() as f64;
+                        let weight = set.favour * libm::pow(ctr / self.auction.ctr, 1.2);
+                        // Prices are the usual ones at the reference budget.
+                        let first = roas * (1.0 + 1.0 / set.depth);
+                        Some((weight, first, set.depth * set.reference_minor / offset))
+                    })
+                    .collect();
+                let all: f64 = sets.iter().map(|(weight, ..)| weight).sum();
+                let (mut r0, mut bend) = (0.0, 0.0);
+                for (weight, first, kappa) in sets {
+                    let share = weight / all;
+                    r0 += share * first;
+                    bend += share * share * first / kappa;
+                }
+                TrueResponse {
+                    r0,
+                    kappa: if bend > 0.0 { r0 / bend } else { 1.0 },
+                }
             })
             .collect()
     }

@@ -89,6 +89,7 @@ fn rule_json(rule: &Rule) -> Value {
         Rule::BadInput => json!({ "name": "bad_input" }),
         Rule::Untouchable(why) => json!({ "name": "untouchable", "why": why }),
         Rule::CapUnreachable => json!({ "name": "cap_unreachable" }),
+        Rule::Compared(why) => json!({ "name": "compared", "why": why }),
         Rule::KillPosterior => json!({ "name": "kill_posterior" }),
         Rule::KillRaw => json!({ "name": "kill_raw" }),
         Rule::KillHalfAverage => json!({ "name": "kill_half_average" }),
