@@ -2,6 +2,7 @@
 //!
 //! `run`, `demo` and the tests all start the daemon here: only configuration and clock differ.
 
+mod alerts;
 mod gates;
 mod parts;
 mod pause_file;
@@ -21,6 +22,7 @@ use crate::actors::context::{Blueprint, RehearsedPanic, TenantSettings};
 use crate::actors::handle::{Handle, HealthBoard};
 use crate::actors::housekeeper::{Housekeeping, Retention};
 use crate::actors::lease::LeaseSlot;
+use crate::actors::outbox::Alerting;
 use crate::actors::placement::Placing;
 use crate::actors::root::{self, RootArgs, RootMsg};
 use crate::actors::stage::Stage;
@@ -40,6 +42,7 @@ use crate::vendors::hubspot::HubSpot;
 use crate::vendors::hubspot::client::HubSpotClient;
 use crate::vendors::meta::client::{Leave, MetaClient};
 use crate::vendors::meta::throttle::MetaGate;
+pub use alerts::{AlertParts, TenantAlertParts};
 use gates::Gates;
 pub use parts::{App, Parts, TenantParts};
 
@@ -114,6 +117,7 @@ pub struct Daemon {
     retention: Arc<ArcSwap<Retention>>,
     /// The tenants as the housekeeper knows them.
     judged: Arc<ArcSwap<BTreeMap<TenantId, TenantSettings>>>,
+    alerting: Arc<ArcSwap<Alerting>>,
     http_stop: tokio::sync::watch::Sender<bool>,
     http_task: tokio::task::JoinHandle<std::io::Result<()>>,
     keeper: tokio::task::JoinHandle<()>,
@@ -300,6 +304,7 @@ impl Daemon {
         }
         let retention = Arc::new(ArcSwap::from_pointee(parts.retention));
         let judged = Arc::new(ArcSwap::from_pointee(settings_of(&parts)));
+        let alerting = Arc::new(ArcSwap::from_pointee(parts.alerting(&shared.http)?));
         let (handle, root, root_task) = root::start(RootArgs {
             tenants: blueprints,
             store: store.clone(),
@@ -312,6 +317,7 @@ impl Daemon {
                 tenants: judged.clone(),
                 metrics,
             },
+            alerting: alerting.clone(),
             placing,
             hold: hold.clone(),
         })
@@ -359,6 +365,7 @@ impl Daemon {
             http_settings,
             retention,
             judged,
+            alerting,
             http_stop,
             http_task,
             keeper,
@@ -401,6 +408,7 @@ impl Daemon {
         let old = self.config.load_full();
         let changes = config::reload::diff(&old, &new);
         let parts = Parts::of(&new)?;
+        let alerting = parts.alerting(&self.shared.http)?;
         // What a tenant's clients are made with must be there; limits in force change only when
         // nothing can be refused any more.
         self.shared.gates.make_missing(&parts);
@@ -416,6 +424,7 @@ impl Daemon {
         self.judged.store(Arc::new(settings_of(&parts)));
         self.http_settings.store(Arc::new(parts.http));
         self.retention.store(Arc::new(parts.retention));
+        self.alerting.store(Arc::new(alerting));
         self.root
             .cast(RootMsg::Reload(reload, self.shared.clock.hold()))
             .context("the actors have ended")?;

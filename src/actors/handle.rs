@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use ractor::ActorRef;
 
 use super::root::RootMsg;
+pub use super::root::Single;
 pub use super::stage::Stage;
 use crate::clock::Clock;
 use crate::domain::ids::TenantId;
@@ -47,7 +48,7 @@ pub struct TenantHealth {
 #[derive(Debug, Default)]
 pub struct HealthBoard {
     tenants: Mutex<BTreeMap<TenantId, TenantHealth>>,
-    housekeeper: Mutex<StageHealth>,
+    singles: [Mutex<StageHealth>; Single::ALL.len()],
     placement: Mutex<StageHealth>,
 }
 
@@ -80,17 +81,23 @@ impl HealthBoard {
         self.lock().remove(tenant);
     }
 
-    /// A copy of the housekeeper's entry.
+    /// A copy of the entry of what a node has one of.
     #[must_use]
-    pub fn housekeeper(&self) -> StageHealth {
-        let entry = self.housekeeper.lock();
-        entry.unwrap_or_else(PoisonError::into_inner).clone()
+    pub fn single(&self, single: Single) -> StageHealth {
+        self.lock_single(single).clone()
     }
 
-    /// Changes the housekeeper's entry.
-    pub fn update_housekeeper(&self, change: impl FnOnce(&mut StageHealth)) {
-        let entry = self.housekeeper.lock();
-        change(&mut entry.unwrap_or_else(PoisonError::into_inner));
+    /// Changes the entry of what a node has one of.
+    pub fn update_single(&self, single: Single, change: impl FnOnce(&mut StageHealth)) {
+        change(&mut self.lock_single(single));
+    }
+
+    fn lock_single(&self, single: Single) -> MutexGuard<'_, StageHealth> {
+        let entry = match single {
+            Single::Housekeeper => &self.singles[0],
+            Single::Outbox => &self.singles[1],
+        };
+        entry.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A copy of the placement's entry.
@@ -147,10 +154,10 @@ impl Handle {
         self.board.placement()
     }
 
-    /// The health of the housekeeper.
+    /// The health of what a node has one of.
     #[must_use]
-    pub fn housekeeper(&self) -> StageHealth {
-        self.board.housekeeper()
+    pub fn single(&self, single: Single) -> StageHealth {
+        self.board.single(single)
     }
 
     /// Whether the root of the tree is alive.

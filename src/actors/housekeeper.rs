@@ -13,7 +13,7 @@ use arc_swap::ArcSwap;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 
 use super::context::{TenantSettings, chain, weather};
-use super::handle::HealthBoard;
+use super::handle::{HealthBoard, Single};
 use super::root::RootMsg;
 use super::stage::{Lifeline, Progress, wake_at};
 use crate::clock::{Clock, Hold};
@@ -38,6 +38,8 @@ const HOURS_KEPT: SignedDuration = time::days(60);
 const INPUTS_KEPT: SignedDuration = time::days(365);
 /// How long the runs of the stages are kept, besides the last of each.
 const RUNS_KEPT: SignedDuration = time::days(90);
+/// How long it can be looked up what people were told.
+const MESSAGES_KEPT: SignedDuration = time::days(90);
 /// The run's name in the history, and of the cursor that tells the day it was for.
 const JOB: &str = "housekeeper";
 
@@ -58,6 +60,7 @@ impl Retention {
             Forgettable::HourlyInsights => HOURS_KEPT,
             Forgettable::Inputs => INPUTS_KEPT,
             Forgettable::Runs => RUNS_KEPT,
+            Forgettable::Messages => MESSAGES_KEPT,
         }
     }
 }
@@ -147,7 +150,9 @@ impl Actor for HousekeeperActor {
         state: &mut HousekeeperState,
     ) -> Result<(), ActorProcessingErr> {
         let HousekeeperMsg::Look(hold) = message;
-        let lifeline = Lifeline::new(hold, &state.root, RootMsg::HousekeeperFell);
+        let lifeline = Lifeline::new(hold, &state.root, |hold| {
+            RootMsg::SingleFell(Single::Housekeeper, hold)
+        });
         let now = state.clock.now();
         state.housekeeping.metrics.upkeep();
         let trouble = match state.keep_house(now).await {
@@ -164,7 +169,7 @@ impl Actor for HousekeeperActor {
                 time::add(now, RETRY)
             }
         };
-        state.board.update_housekeeper(|health| {
+        state.board.update_single(Single::Housekeeper, |health| {
             health.last_report = Some(now);
             match trouble {
                 None => {
@@ -268,7 +273,8 @@ impl HousekeeperState {
             | Forgettable::Attempts
             | Forgettable::Deliveries
             | Forgettable::HourlyInsights
-            | Forgettable::Runs => BATCH,
+            | Forgettable::Runs
+            | Forgettable::Messages => BATCH,
         };
         let mut count = 0;
         loop {
@@ -325,7 +331,7 @@ mod tests {
             deliveries: time::days(30),
         };
         let kept = Forgettable::ALL.map(|what| retention.of(what));
-        let days = [90, 90, 90, 30, 60, 365, 90].map(time::days);
+        let days = [90, 90, 90, 30, 60, 365, 90, 90].map(time::days);
         assert_eq!(kept, days);
     }
 }

@@ -11,6 +11,7 @@ pub mod housekeeper;
 mod intake;
 pub mod lease;
 pub mod optimizer;
+pub mod outbox;
 pub mod placement;
 pub mod restart;
 pub mod root;

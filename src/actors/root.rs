@@ -1,23 +1,23 @@
 //! The root of the tree: starts the tenants, starts a failed one again, parks one that fails too
 //! often, and takes a parked one back when an operator resumes it. One tenant's trouble is never
-//! another's. The housekeeper stands beside the tenants; one that fails too often rests for a day,
-//! since nothing waits for it. Where several nodes share the store, the placement says which tenants
+//! another's. The housekeeper and the outbox stand beside the tenants; one that fails too often rests
+//! for a day, since nothing waits for it. Where several nodes share the store, the placement says which tenants
 //! run here; without it all do.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SupervisionEvent};
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha12Rng;
 
 use super::context::{Blueprint, Context};
 use super::handle::{Handle, HealthBoard};
-use super::housekeeper::{
-    HousekeeperActor, HousekeeperArgs, HousekeeperMsg, Housekeeping, next_day,
-};
+use super::housekeeper::{HousekeeperActor, HousekeeperArgs, Housekeeping, next_day};
 use super::lease::Lease;
+use super::outbox::{Alerting, OutboxActor, OutboxArgs};
 use super::placement::{Held, PlacementActor, PlacementArgs, PlacementMsg, Placing};
 use super::restart::{Failures, RestartPolicy, Verdict};
 use super::stage::wake_at;
@@ -39,12 +39,12 @@ pub enum RootMsg {
     Sync(TenantId, Hold),
     /// The wait after a tenant's failure is over.
     Respawn(TenantId, Hold),
-    /// The wait after the housekeeper's failure is over.
-    RespawnHousekeeper(Hold),
+    /// The wait after the failure of what a node has one of is over.
+    RespawnSingle(Single, Hold),
     /// A tenant is failing; the word of it comes after this, or came before.
     Fell(TenantId, Hold),
-    /// The housekeeper is failing, likewise.
-    HousekeeperFell(Hold),
+    /// What a node has one of is failing, likewise.
+    SingleFell(Single, Hold),
     /// Time to look for resumed tenants.
     Look(Hold),
     /// These tenants are this node's from now on.
@@ -63,6 +63,52 @@ pub enum RootMsg {
     Reload(Vec<(TenantId, Option<Arc<Blueprint>>)>, Hold),
 }
 
+/// What a node has one of, beside its tenants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Single {
+    /// Forgets what is over.
+    Housekeeper,
+    /// Tells people.
+    Outbox,
+}
+
+impl Single {
+    /// Each of them.
+    pub const ALL: [Self; 2] = [Self::Housekeeper, Self::Outbox];
+
+    /// The name used in logs and health.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Housekeeper => "housekeeper",
+            Self::Outbox => "outbox",
+        }
+    }
+}
+
+impl std::fmt::Display for Single {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// One of them, as the root sees it.
+struct Standing {
+    actor: Option<ActorCell>,
+    failures: Failures,
+    fell: Option<Hold>,
+}
+
+impl Standing {
+    fn new() -> Self {
+        Self {
+            actor: None,
+            failures: Failures::new(RestartPolicy::TENANT),
+            fell: None,
+        }
+    }
+}
+
 /// What the root is started with.
 pub struct RootArgs {
     /// Every tenant that may run here.
@@ -79,15 +125,17 @@ pub struct RootArgs {
     pub board: Arc<HealthBoard>,
     /// What the housekeeper is given.
     pub housekeeping: Housekeeping,
+    /// What the outbox is given.
+    pub alerting: Arc<ArcSwap<Alerting>>,
     /// How tenants are placed where several nodes share the store; `None` where all run here.
     pub placing: Option<Placing>,
     /// Held until every tenant is started.
     pub hold: Hold,
 }
 
-/// How long the housekeeper is waited for when it is told to stop: a batch takes far less, and the
-/// next one can wait.
-const HOUSEKEEPER_PATIENCE: Duration = Duration::from_secs(5);
+/// How long what a node has one of is waited for when it is told to stop: a batch takes far less,
+/// and a message that was cut off is sent again.
+const SINGLE_PATIENCE: Duration = Duration::from_secs(5);
 /// How long the placement is waited for: leases that are not released run out.
 const PLACEMENT_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -138,9 +186,8 @@ pub struct RootState {
     look_every: time::SignedDuration,
     tenants: BTreeMap<TenantId, Tenant>,
     housekeeping: Housekeeping,
-    housekeeper: Option<ActorRef<HousekeeperMsg>>,
-    housekeeper_failures: Failures,
-    housekeeper_fell: Option<Hold>,
+    alerting: Arc<ArcSwap<Alerting>>,
+    singles: BTreeMap<Single, Standing>,
     placing: Option<Placing>,
     placement: Option<ActorRef<PlacementMsg>>,
     placement_failures: Failures,
@@ -189,6 +236,7 @@ impl Actor for RootActor {
             look_every,
             board,
             housekeeping,
+            alerting,
             placing,
             hold,
         } = args;
@@ -200,9 +248,8 @@ impl Actor for RootActor {
             look_every,
             tenants: BTreeMap::new(),
             housekeeping,
-            housekeeper: None,
-            housekeeper_failures: Failures::new(RestartPolicy::TENANT),
-            housekeeper_fell: None,
+            alerting,
+            singles: Single::ALL.map(|single| (single, Standing::new())).into(),
             placing,
             placement: None,
             placement_failures: Failures::new(RestartPolicy::TENANT),
@@ -212,7 +259,9 @@ impl Actor for RootActor {
             state.add(blueprint, &myself, &hold).await;
         }
         state.spawn_placement(&myself, &hold).await?;
-        state.spawn_housekeeper(&myself, hold).await;
+        for single in Single::ALL {
+            state.spawn_single(single, &myself, hold.clone()).await;
+        }
         state.arm_look(&myself);
         Ok(state)
     }
@@ -263,14 +312,17 @@ impl Actor for RootActor {
             RootMsg::Stopped(tenant, hold) => state.on_stopped(&tenant, &myself, hold).await,
             RootMsg::RespawnPlacement(hold) => state.spawn_placement(&myself, &hold).await?,
             RootMsg::Respawn(tenant, hold) => state.spawn(&tenant, &myself, hold).await,
-            RootMsg::RespawnHousekeeper(hold) => state.spawn_housekeeper(&myself, hold).await,
+            RootMsg::RespawnSingle(single, hold) => {
+                state.spawn_single(single, &myself, hold).await;
+            }
             RootMsg::Fell(tenant, hold) => {
                 if let Some(tenant) = state.tenants.get_mut(&tenant) {
                     tenant.fell = Some(hold).filter(|_| tenant.actor.is_some());
                 }
             }
-            RootMsg::HousekeeperFell(hold) => {
-                state.housekeeper_fell = Some(hold).filter(|_| state.housekeeper.is_some());
+            RootMsg::SingleFell(single, hold) => {
+                let standing = state.standing(single);
+                standing.fell = Some(hold).filter(|_| standing.actor.is_some());
             }
             RootMsg::Look(hold) => {
                 state.unpark_resumed(&myself, &hold).await;
@@ -343,10 +395,12 @@ impl Actor for RootActor {
                 placement.kill();
             }
         }
-        if let Some(housekeeper) = state.housekeeper.take() {
-            let patience = Some(HOUSEKEEPER_PATIENCE);
-            if housekeeper.stop_and_wait(None, patience).await.is_err() {
-                housekeeper.kill();
+        for standing in state.singles.values_mut() {
+            if let Some(actor) = standing.actor.take() {
+                let patience = Some(SINGLE_PATIENCE);
+                if actor.stop_and_wait(None, patience).await.is_err() {
+                    actor.kill();
+                }
             }
         }
         Ok(())
@@ -609,23 +663,60 @@ impl RootState {
         }
     }
 
-    async fn spawn_housekeeper(&mut self, myself: &ActorRef<RootMsg>, hold: Hold) {
-        let args = HousekeeperArgs {
-            store: self.store.clone(),
-            clock: self.clock.clone(),
-            board: self.board.clone(),
-            housekeeping: self.housekeeping.clone(),
-            root: myself.clone(),
-            hold,
-        };
-        match Actor::spawn_linked(None, HousekeeperActor, args, myself.get_cell()).await {
-            Ok((actor, _task)) => {
-                self.housekeeper = Some(actor);
-                self.board
-                    .update_housekeeper(|health| health.is_down = false);
+    async fn spawn_single(&mut self, single: Single, myself: &ActorRef<RootMsg>, hold: Hold) {
+        let parent = myself.get_cell();
+        let (store, clock, board) = (self.store.clone(), self.clock.clone(), self.board.clone());
+        let root = myself.clone();
+        let spawned = match single {
+            Single::Housekeeper => {
+                let args = HousekeeperArgs {
+                    store,
+                    clock,
+                    board,
+                    housekeeping: self.housekeeping.clone(),
+                    root,
+                    hold,
+                };
+                let spawned = Actor::spawn_linked(None, HousekeeperActor, args, parent).await;
+                spawned.map(|(actor, _task)| actor.get_cell())
             }
-            Err(error) => self.on_housekeeper_failure(&error.to_string(), myself),
+            Single::Outbox => {
+                let args = OutboxArgs {
+                    store,
+                    clock,
+                    board,
+                    alerting: self.alerting.clone(),
+                    root,
+                    hold,
+                };
+                let spawned = Actor::spawn_linked(None, OutboxActor, args, parent).await;
+                spawned.map(|(actor, _task)| actor.get_cell())
+            }
+        };
+        match spawned {
+            Ok(actor) => {
+                self.standing(single).actor = Some(actor);
+                self.board
+                    .update_single(single, |health| health.is_down = false);
+            }
+            Err(error) => self.on_single_failure(single, &error.to_string(), myself),
         }
+    }
+
+    fn standing(&mut self, single: Single) -> &mut Standing {
+        self.singles.entry(single).or_insert_with(Standing::new)
+    }
+
+    fn single_of(&self, who: &ActorCell) -> Option<Single> {
+        let is_it = |standing: &Standing| {
+            standing
+                .actor
+                .as_ref()
+                .is_some_and(|actor| actor.get_id() == who.get_id())
+        };
+        self.singles
+            .iter()
+            .find_map(|(single, standing)| is_it(standing).then_some(*single))
     }
 
     /// A child has ended that was not told to.
@@ -636,9 +727,8 @@ impl RootState {
         myself: &ActorRef<RootMsg>,
     ) -> Result<(), ActorProcessingErr> {
         let placement = self.placement.as_ref().map(|actor| actor.get_id());
-        let housekeeper = self.housekeeper.as_ref().map(|actor| actor.get_id());
-        if housekeeper == Some(who.get_id()) {
-            self.on_housekeeper_failure(why, myself);
+        if let Some(single) = self.single_of(who) {
+            self.on_single_failure(single, why, myself);
         } else if placement == Some(who.get_id()) {
             return self.on_placement_failure(why, myself);
         } else if let Some(tenant) = self.tenant_of(who) {
@@ -647,31 +737,33 @@ impl RootState {
         Ok(())
     }
 
-    fn on_housekeeper_failure(&mut self, why: &str, myself: &ActorRef<RootMsg>) {
+    fn on_single_failure(&mut self, single: Single, why: &str, myself: &ActorRef<RootMsg>) {
         let now = self.clock.now();
         let share = self.rng.random::<f64>();
-        self.housekeeper = None;
-        let _held = self.housekeeper_fell.take();
-        let verdict = self.housekeeper_failures.record(now, share);
-        self.board.update_housekeeper(|health| {
+        let standing = self.standing(single);
+        standing.actor = None;
+        let _held = standing.fell.take();
+        let at = match standing.failures.record(now, share) {
+            Verdict::RestartAfter(delay) => time::add(now, delay),
+            Verdict::Escalate => {
+                standing.failures = Failures::new(RestartPolicy::TENANT);
+                next_day(now)
+            }
+        };
+        self.board.update_single(single, |health| {
             health.is_down = true;
             health.restarts += 1;
             health.trouble = Some(why.to_owned());
             health.trouble_since.get_or_insert(now);
         });
-        let at = match verdict {
-            Verdict::RestartAfter(delay) => time::add(now, delay),
-            Verdict::Escalate => {
-                self.housekeeper_failures = Failures::new(RestartPolicy::TENANT);
-                next_day(now)
-            }
-        };
         tracing::error!(
             reason = why, until = %at,
-            "the housekeeper failed and is started again at {at:.0}: {why}"
+            "the {single} failed and is started again at {at:.0}: {why}"
         );
-        let key = "housekeeper/respawn".to_owned();
-        self.tell_at(at, key, myself, RootMsg::RespawnHousekeeper);
+        let key = format!("{single}/respawn");
+        self.tell_at(at, key, myself, move |hold| {
+            RootMsg::RespawnSingle(single, hold)
+        });
     }
 
     fn tenant_of(&self, who: &ActorCell) -> Option<TenantId> {

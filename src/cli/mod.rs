@@ -1,6 +1,7 @@
 //! The commands, one file each, and what they share.
 
 pub mod advise;
+pub mod alerts;
 pub mod audit;
 pub mod changes;
 pub mod check;
@@ -126,6 +127,10 @@ enum Command {
     ///
     /// Example:  roasd audit verify
     Audit(audit::AuditArgs),
+    /// Look up what people were told, and try the channels.
+    ///
+    /// Example:  roasd alerts test
+    Alerts(alerts::AlertsArgs),
     /// Stop all changes at once, of one tenant or of the whole daemon; survives restarts.
     ///
     /// Example:  roasd pause acme --reason "the landing page is down"
@@ -258,6 +263,7 @@ async fn over_the_store(
         Command::Audit(args) => audit::run(&args, &ctx, out).await,
         Command::Pause(args) => pause::pause(&args, &ctx, out).await,
         Command::Resume(args) => pause::resume(&args, &ctx, out).await,
+        Command::Alerts(args) => alerts::run(&args, &ctx, out).await,
         Command::Quarantine(args) => quarantine::run(&args, &ctx, out).await,
         Command::Erase(args) => erase::run(&args, &ctx, out).await,
         Command::Token(args) => token::run(&args, &ctx, out).await,

@@ -6,6 +6,7 @@
 //! receive narrow values, such as [`Tenant::guard_limits`].
 
 mod address;
+mod alerts;
 mod amount;
 mod check;
 mod daemon;
@@ -25,6 +26,7 @@ use std::path::{Path, PathBuf};
 use crate::domain::ids::TenantId;
 use crate::domain::money::Currency;
 pub use address::{BaseUrl, DatabaseUrl, Origin};
+pub use alerts::{AlertLevel, Alerts, MailAddress, MailEncryption, MailSettings, TenantAlerts};
 pub use amount::FxRates;
 pub use daemon::{
     AccessTier, Api, ApiVersion, Clicks, ClockSettings, Daemon, DatedVersion, HubSpotSettings,
@@ -69,6 +71,8 @@ pub struct Config {
     pub meta: MetaSettings,
     /// HubSpot's API.
     pub hubspot: HubSpotSettings,
+    /// Who is told what.
+    pub alerts: Alerts,
     /// The tenants.
     pub tenants: Tenants,
     /// The files that were read, the main one first.
@@ -173,6 +177,7 @@ impl Config {
         let api = top::<Api>(&root, "api", &mut cx);
         let meta = top::<MetaSettings>(&root, "meta", &mut cx);
         let hubspot = top::<HubSpotSettings>(&root, "hubspot", &mut cx);
+        let alerts = top::<Alerts>(&root, "alerts", &mut cx);
         let tenants = read_tenants(&root, &mut cx);
         if let (
             Some(mut daemon),
@@ -182,7 +187,8 @@ impl Config {
             Some(api),
             Some(meta),
             Some(hubspot),
-        ) = (daemon, clock, privacy, clicks, api, meta, hubspot)
+            Some(alerts),
+        ) = (daemon, clock, privacy, clicks, api, meta, hubspot, alerts)
         {
             let state = environment
                 .get("STATE_DIRECTORY")
@@ -201,6 +207,7 @@ impl Config {
                 api,
                 meta,
                 hubspot,
+                alerts,
                 tenants,
                 files: Vec::new(),
                 warnings: Vec::new(),
@@ -302,8 +309,8 @@ fn add_tenant(root: &mut Node, table: &Entry, tenant: &Entry, cx: &mut Context<'
 }
 
 fn unknown_tables(root: &Node, cx: &mut Context<'_>) {
-    const NAMES: [&str; 9] = [
-        "daemon", "clock", "privacy", "clicks", "api", "meta", "hubspot", "defaults", "tenants",
+    const NAMES: [&str; 10] = [
+        "daemon", "clock", "privacy", "clicks", "api", "meta", "hubspot", "alerts", "defaults", "tenants",
     ];
     for entry in root.entries() {
         if NAMES.contains(&entry.name.as_str()) {

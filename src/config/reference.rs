@@ -1,12 +1,13 @@
 //! The shipped `config.toml`, written from the declarations of the keys: so it cannot disagree with
 //! what the reader does. A test holds the file to what is written here.
 
+use super::alerts::Alerts;
 use super::daemon::{Api, Clicks, ClockSettings, Daemon, HubSpotSettings, MetaSettings, Privacy};
 use super::read::{Default, Key, Section};
 use super::tenant::TenantSettings;
 
 /// The tables of the installation: name, purpose, keys.
-fn tables() -> [(&'static str, &'static str, &'static [Key]); 8] {
+fn tables() -> [(&'static str, &'static str, &'static [Key]); 9] {
     [
         ("daemon", Daemon::ABOUT, Daemon::KEYS),
         ("clock", ClockSettings::ABOUT, ClockSettings::KEYS),
@@ -15,6 +16,7 @@ fn tables() -> [(&'static str, &'static str, &'static [Key]); 8] {
         ("api", Api::ABOUT, Api::KEYS),
         ("meta", MetaSettings::ABOUT, MetaSettings::KEYS),
         ("hubspot", HubSpotSettings::ABOUT, HubSpotSettings::KEYS),
+        ("alerts", Alerts::ABOUT, Alerts::KEYS),
         ("defaults", TenantSettings::ABOUT, TenantSettings::KEYS),
     ]
 }

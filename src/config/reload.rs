@@ -28,7 +28,7 @@ impl Changes {
 }
 
 /// Keys of the installation that apply without a restart of anything.
-const LIVE: [&str; 15] = [
+const LIVE: [&str; 24] = [
     "daemon.public_url",
     "daemon.log",
     "daemon.shutdown_grace",
@@ -44,6 +44,15 @@ const LIVE: [&str; 15] = [
     "meta.access_tier",
     "meta.limits",
     "hubspot.client_secret",
+    "alerts.slack",
+    "alerts.webhook_url",
+    "alerts.webhook_secret",
+    "alerts.mail",
+    "alerts.from",
+    "alerts.group_for",
+    "alerts.raise_over",
+    "alerts.digest",
+    "alerts.digest_hour",
 ];
 
 /// Whether a key of the installation is part of what every tenant is started with: how visits are
@@ -68,6 +77,7 @@ pub fn diff(old: &Config, new: &Config) -> Changes {
     add("api", old.api.differing(&new.api));
     add("meta", old.meta.differing(&new.meta));
     add("hubspot", old.hubspot.differing(&new.hubspot));
+    add("alerts", old.alerts.differing(&new.alerts));
     let mut restarts_tenants = false;
     for key in keys {
         let is_every_tenants = is_every_tenants(&key);

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::address::Origin;
+use super::alerts::TenantAlerts;
 use super::amount::FxRates;
 use super::daemon::{AccessTier, ApiVersion};
 use super::fault::FaultKind;
@@ -195,6 +196,8 @@ section! {
         hubspot: Option<TenantHubSpot> = optional("{ portal_id = 12345678, … }"),
         /// Ceilings and steps of budgets.
         budget: BudgetSettings = table(),
+        /// Who, besides, is told of this tenant.
+        alerts: TenantAlerts = table(),
         /// How often roasd acts, and how fast.
         limits: LimitSettings = table(),
         /// When the data are too poor to act on.

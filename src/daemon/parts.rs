@@ -13,9 +13,11 @@ use std::time::Duration;
 use anyhow::Context as _;
 use secrecy::SecretString;
 
+use super::alerts::{AlertParts, TenantAlertParts};
 use crate::actors::context::{Schedule, TenantSettings};
 use crate::actors::housekeeper::Retention;
 use crate::config::{self, Config, Secret, Tenant};
+use crate::domain::alert::Severity;
 use crate::domain::attribution::AttributionRules;
 use crate::domain::fx::FxTable;
 use crate::domain::ids::{PageId, TenantId};
@@ -29,6 +31,7 @@ use crate::vendors::hubspot::limits::PortalLimits;
 use crate::vendors::meta::client::MetaClientConfig;
 use crate::vendors::meta::throttle::GateConfig;
 use crate::vendors::meta::usage::AccessTier;
+use crate::vendors::notify::mail::{Encryption, MailConfig};
 
 /// An app at Meta: the installation's, or a tenant's own by its id.
 pub type App = Option<String>;
@@ -54,6 +57,8 @@ pub struct Parts {
     pub shutdown_grace: Duration,
     /// How long things are kept.
     pub retention: Retention,
+    /// Who is told what.
+    pub alerts: AlertParts,
     /// What HTTP needs to know.
     pub http: HttpSettings,
     /// The limits of each app at Meta.
@@ -91,6 +96,7 @@ impl Parts {
             api,
             meta,
             hubspot,
+            alerts,
             tenants,
             files: _,
             warnings: _,
@@ -152,6 +158,7 @@ impl Parts {
                 refused_per_address_per_minute,
             },
         };
+        let alerts = alert_parts(alerts, tenants, *health_grace, meta);
         Ok(Self {
             listen: *listen,
             data_dir: data_dir.clone(),
@@ -165,11 +172,87 @@ impl Parts {
                 visits: *visit_retention,
                 deliveries: *inbox_retention,
             },
+            alerts,
             http,
             gates: gates(config),
             tenants: parts,
             is_rehearsal: meta.base_url.is_loopback() && hubspot.base_url.is_loopback(),
         })
+    }
+}
+
+fn alert_parts(
+    alerts: &config::Alerts,
+    tenants: &config::Tenants,
+    grace: SignedDuration,
+    meta: &config::MetaSettings,
+) -> AlertParts {
+    let config::Alerts {
+        slack,
+        webhook_url,
+        webhook_secret,
+        mail,
+        from,
+        group_for,
+        raise_over,
+        digest,
+        digest_hour,
+    } = alerts;
+    let address = |address: &config::MailAddress| address.as_str().to_owned();
+    let own = |tenant: &Tenant| {
+        let config::TenantAlerts { slack, mail_to } = &tenant.settings.alerts;
+        TenantAlertParts {
+            slack: slack.as_ref().map(value),
+            mail_to: mail_to.iter().map(address).collect(),
+        }
+    };
+    AlertParts {
+        slack: slack.as_ref().map(value),
+        webhook: webhook_url
+            .as_ref()
+            .map(|url| (url.as_str().to_owned(), webhook_secret.as_ref().map(value))),
+        mail: mail.as_ref().map(mail_config),
+        from: match from {
+            config::AlertLevel::Notice => Severity::Notice,
+            config::AlertLevel::Warning => Severity::Warning,
+            config::AlertLevel::Critical => Severity::Critical,
+        },
+        group_for: *group_for,
+        raise_over: raise_over.fraction(),
+        digest_hour: digest.then(|| u8::try_from(*digest_hour).unwrap_or(0)),
+        grace,
+        version: meta.api_version.as_str().to_owned(),
+        tenants: tenants
+            .iter()
+            .map(|(id, tenant)| (id.clone(), own(tenant)))
+            .collect(),
+    }
+}
+
+fn mail_config(mail: &config::MailSettings) -> MailConfig {
+    let config::MailSettings {
+        host,
+        port,
+        encryption,
+        user,
+        password,
+        from,
+        to,
+    } = mail;
+    MailConfig {
+        host: host.clone(),
+        port: u16::try_from(*port).unwrap_or(u16::MAX),
+        encryption: match encryption {
+            config::MailEncryption::StartTls => Encryption::StartTls,
+            config::MailEncryption::Tls => Encryption::Tls,
+            config::MailEncryption::None => Encryption::None,
+        },
+        login: match (user, password) {
+            (Some(user), Some(password)) => Some((user.clone(), value(password))),
+            _ => None,
+        },
+        from: from.as_str().to_owned(),
+        to: to.iter().map(|to| to.as_str().to_owned()).collect(),
     }
 }
 
@@ -414,6 +497,7 @@ fn tenant_settings(
         meta: own_meta,
         hubspot: _, // the client's, and the currency of its deals below
         budget: _,  // the guards', with the limits and the quality
+        alerts: _,  // the outbox's
         limits: _,
         quality: _,
         calendar: _,

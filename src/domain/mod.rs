@@ -1,6 +1,7 @@
 //! What roasd knows and decides, as plain values and functions: no I/O, no clock, no chance of its
 //! own. Everything outside gathers inputs, asks here, and writes down the answer.
 
+pub mod alert;
 pub mod allocation;
 pub mod api_token;
 pub mod attribution;

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::HttpState;
 use super::snapshot::{self, Snapshot, TenantView};
-use crate::actors::handle::{Stage, StageHealth};
+use crate::actors::handle::{Single, Stage, StageHealth};
 use crate::domain::change::ChangeState;
 use crate::domain::ids::TenantId;
 use crate::domain::safety::{Breaker, Trip};
@@ -74,7 +74,7 @@ pub(super) async fn healthz(State(state): State<HttpState>) -> Response {
         .values()
         .any(|view| !view.troubles.is_empty() || view.rows.is_err());
     let has_trouble = has_trouble
-        || snapshot.housekeeper.trouble.is_some()
+        || snapshot.singles.values().any(|h| h.trouble.is_some())
         || snapshot.placement.trouble.is_some();
     let status = match (is_down, has_trouble) {
         (true, _) => "down",
@@ -96,7 +96,8 @@ pub(super) async fn healthz(State(state): State<HttpState>) -> Response {
         "actors": if snapshot.is_alive { "alive" } else { "ended" },
         "paused": held(daemon_paused(&snapshot)),
         "pause_file": snapshot.is_pause_file_there,
-        "housekeeper": one_of_each_json(&snapshot.housekeeper),
+        "housekeeper": single_json(&snapshot, Single::Housekeeper),
+        "outbox": single_json(&snapshot, Single::Outbox),
         "placement": one_of_each_json(&snapshot.placement),
         "tenants": tenants,
     });
@@ -216,6 +217,13 @@ fn store_json(snapshot: &Snapshot) -> Value {
         }),
         Err(trouble) => json!({ "state": "unavailable", "trouble": trouble }),
     }
+}
+
+fn single_json(snapshot: &Snapshot, single: Single) -> Value {
+    snapshot
+        .singles
+        .get(&single)
+        .map_or(Value::Null, one_of_each_json)
 }
 
 fn one_of_each_json(health: &StageHealth) -> Value {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::HttpState;
 use super::state::{GateRoom, TenantHttp};
-use crate::actors::handle::{StageHealth, TenantHealth};
+use crate::actors::handle::{Single, StageHealth, TenantHealth};
 use crate::domain::ids::TenantId;
 use crate::domain::time::{self, SignedDuration, Timestamp};
 use crate::store::status::{StoreStatus, TenantOverview};
@@ -32,8 +32,8 @@ pub(super) struct Snapshot {
     pub(super) is_alive: bool,
     /// Whether the emergency file is there.
     pub(super) is_pause_file_there: bool,
-    /// What the one says that keeps the house.
-    pub(super) housekeeper: StageHealth,
+    /// What each says that a node has one of.
+    pub(super) singles: BTreeMap<Single, StageHealth>,
     /// What the one says that places tenants, where several nodes share the store.
     pub(super) placement: StageHealth,
     /// Each tenant.
@@ -120,7 +120,9 @@ async fn gather(state: &HttpState, stopped_since: &mut BTreeMap<TenantId, Timest
         store: store.map_err(|error| error.to_string()),
         is_alive: state.tree.is_alive(),
         is_pause_file_there: (state.pause_file)(),
-        housekeeper: state.tree.housekeeper(),
+        singles: Single::ALL
+            .map(|single| (single, state.tree.single(single)))
+            .into(),
         placement: state.tree.placement(),
         tenants,
     }

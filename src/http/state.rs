@@ -11,7 +11,7 @@ use super::auth::Tokens;
 use super::pace::{ApiPace, Pace};
 use super::snapshot::Memory;
 use super::{ApiLimits, ClickLimits, FormFields};
-use crate::actors::handle::{Handle, StageHealth, TenantHealth};
+use crate::actors::handle::{Handle, Single, StageHealth, TenantHealth};
 use crate::clock::Clock;
 use crate::domain::attribution::AttributionRules;
 use crate::domain::ids::{AdAccountId, PageId, PortalId, StageName, TenantId};
@@ -30,8 +30,8 @@ pub trait Tree: Send + Sync {
     /// The health of every tenant that was started.
     fn health(&self) -> BTreeMap<TenantId, TenantHealth>;
 
-    /// The health of the one that keeps the house.
-    fn housekeeper(&self) -> StageHealth;
+    /// The health of what a node has one of.
+    fn single(&self, single: Single) -> StageHealth;
 
     /// The health of the one that places tenants.
     fn placement(&self) -> StageHealth;
@@ -49,8 +49,8 @@ impl Tree for Handle {
         Self::health(self)
     }
 
-    fn housekeeper(&self) -> StageHealth {
-        Self::housekeeper(self)
+    fn single(&self, single: Single) -> StageHealth {
+        Self::single(self, single)
     }
 
     fn placement(&self) -> StageHealth {

@@ -24,6 +24,7 @@ pub mod learned;
 pub mod models;
 pub mod nodes;
 pub mod nudges;
+pub mod outbox;
 pub mod postgres;
 pub mod privacy;
 pub mod revenue;
@@ -57,6 +58,7 @@ pub trait Store:
     + models::ModelStore
     + nodes::NodeStore
     + nudges::NudgeStore
+    + outbox::OutboxStore
     + privacy::RetentionStore
     + privacy::ErasureStore
     + revenue::RevenueStore
@@ -86,6 +88,8 @@ impl<T> Store for T where
         + models::ModelStore
         + nodes::NodeStore
         + nudges::NudgeStore
+        + outbox::OutboxStore
+        + outbox::OutboxStore
         + privacy::RetentionStore
         + privacy::ErasureStore
         + revenue::RevenueStore

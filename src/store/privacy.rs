@@ -30,11 +30,13 @@ pub enum Forgettable {
     Inputs,
     /// Runs of the stages, by when they ended. The last run of each stage stays known.
     Runs,
+    /// Messages to people, sent or not, by when they were made.
+    Messages,
 }
 
 impl Forgettable {
     /// Everything that can be forgotten.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Visits,
         Self::Leads,
         Self::Attempts,
@@ -42,6 +44,7 @@ impl Forgettable {
         Self::HourlyInsights,
         Self::Inputs,
         Self::Runs,
+        Self::Messages,
     ];
 
     /// The name told and logged.
@@ -55,6 +58,7 @@ impl Forgettable {
             Self::HourlyInsights => "hourly figures",
             Self::Inputs => "inputs of decisions",
             Self::Runs => "runs",
+            Self::Messages => "messages",
         }
     }
 }

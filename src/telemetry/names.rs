@@ -54,6 +54,8 @@ pub const TENANT_PARKED: &str = "roasd_tenant_parked";
 /// 1 while a breaker stops changes, else 0; labels `tenant`, `breaker`.
 pub const BREAKER_TRIPPED: &str = "roasd_breaker_tripped";
 
+/// Messages to people by what became of them; labels `channel`, `outcome`.
+pub const ALERTS_TOTAL: &str = "roasd_alerts_total";
 /// Tenants that this node works for, where several nodes share the store.
 pub const NODE_TENANTS: &str = "roasd_node_tenants";
 /// Nodes that share the store and live.
@@ -138,6 +140,7 @@ pub(super) fn describe() {
         BREAKER_TRIPPED,
         "1 while a breaker stops changes of a tenant"
     );
+    describe_counter!(ALERTS_TOTAL, "Messages to people by what became of them");
     describe_gauge!(NODE_TENANTS, "Tenants that this node works for");
     describe_gauge!(NODES_LIVE, "Nodes that share the store and live");
 }

@@ -71,14 +71,41 @@ pub fn http_client(connect_timeout: Duration) -> Result<reqwest::Client, SetupEr
         .map_err(SetupError::Client)
 }
 
-/// Reads a base address: https, or http on this machine. Never ends in a slash.
+impl SetupError {
+    /// The same without the address, where that is a secret.
+    pub(crate) fn without_address(self) -> Self {
+        const HIDDEN: &str = "(not shown)";
+        match self {
+            Self::BadUrl { .. } => Self::BadUrl {
+                url: HIDDEN.to_owned(),
+            },
+            Self::PlainText { .. } => Self::PlainText {
+                url: HIDDEN.to_owned(),
+            },
+            other @ (Self::BadVersion { .. } | Self::BadToken { .. } | Self::Client(_)) => other,
+        }
+    }
+}
+
+/// Reads a base address: as [`secure_url`] has it, without a query. Never ends in a slash.
 pub(crate) fn base_url(text: &str) -> Result<String, SetupError> {
+    let url = secure_url(text)?;
+    if url.query().is_some() {
+        return Err(SetupError::BadUrl {
+            url: text.to_owned(),
+        });
+    }
+    Ok(text.trim_end_matches('/').to_owned())
+}
+
+/// Reads an address that may be told secrets: https, or http on this machine; no user in it.
+pub(crate) fn secure_url(text: &str) -> Result<reqwest::Url, SetupError> {
     let bad = || SetupError::BadUrl {
         url: text.to_owned(),
     };
     let url = reqwest::Url::parse(text).map_err(|_| bad())?;
     let host = url.host_str().ok_or_else(bad)?;
-    if url.query().is_some() || url.fragment().is_some() || !url.username().is_empty() {
+    if url.fragment().is_some() || !url.username().is_empty() {
         return Err(bad());
     }
     let bare = host.trim_start_matches('[').trim_end_matches(']');
@@ -94,7 +121,7 @@ pub(crate) fn base_url(text: &str) -> Result<String, SetupError> {
         }),
         _ => Err(bad()),
     }?;
-    Ok(text.trim_end_matches('/').to_owned())
+    Ok(url)
 }
 
 /// Whether a token can stand in a header.

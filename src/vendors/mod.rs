@@ -3,6 +3,7 @@
 pub mod embedder;
 pub mod hubspot;
 pub mod meta;
+pub mod notify;
 
 mod http;
 mod pace;

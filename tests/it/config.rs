@@ -858,12 +858,16 @@ anchor = 1780000000
 base_url = "http://127.0.0.1:1"
 [hubspot]
 base_url = "http://127.0.0.1:2"
+[alerts]
+webhook_url = "https://ops.example.com/alerts"
+mail = { host = "smtp.acme.example", user = "u", password = { env = "META_TOKEN" }, from = "roasd@acme.example", to = ["a@acme.example"] }
 [tenants.acme]
 name = "Acme"
 currency = "USD"
 meta = { ad_account = "act_1", access_token = { env = "META_TOKEN" } }
 hubspot = { portal_id = 1, access_token = { env = "HUBSPOT_TOKEN" } }
 budget = { daily_cap = "700.00" }
+alerts = { mail_to = ["buyer@acme.example"] }
 [tenants.acme.stages]
 lead = { value = "0", confidence = 0.10 }
 closed_won = { value = "15000.00", confidence = 1 }
@@ -900,6 +904,11 @@ fn other_value(path: &str, key: &Key) -> String {
         ("tenants.<id>.rules.kill_rule", _) => "raw",
         ("tenants.<id>.rules.ignorance_zone.join", _) => "and",
         ("tenants.<id>.hubspot.pipelines", _) => r#"["gym"]"#,
+        ("alerts.mail.to" | "tenants.<id>.alerts.mail_to", _) => r#"["other@acme.example"]"#,
+        ("alerts.slack" | "tenants.<id>.alerts.slack", _) => "https://hooks.example.com/x",
+        ("alerts.mail.encryption", _) => "tls",
+        ("alerts.mail.password", _) => "another-secret",
+        ("alerts.from", _) => "warning",
         (path, Default::Text(_)) if path.ends_with("_property") => "other_property",
         (path, _) if path.ends_with("_secret") || path.ends_with("_token") => "another-secret",
         (_, Default::Text(text) | Default::Optional(text) | Default::Required(text)) => text,
@@ -947,6 +956,17 @@ fn given(config: &Config) -> String {
     for http in parts.http.tenants.values() {
         secrets.extend(http.client_secret.iter().chain(&http.app_secret));
     }
+    let alerts = &parts.alerts;
+    secrets.extend(&alerts.slack);
+    secrets.extend(
+        alerts
+            .webhook
+            .iter()
+            .filter_map(|(_, secret)| secret.as_ref()),
+    );
+    let mail = alerts.mail.iter().filter_map(|mail| mail.login.as_ref());
+    secrets.extend(mail.map(|(_, password)| password));
+    secrets.extend(alerts.tenants.values().filter_map(|own| own.slack.as_ref()));
     for tenant in parts.tenants.values() {
         secrets.push(&tenant.meta.token);
         secrets.extend(&tenant.meta.app_secret);

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use roasd::actors::handle::{Handle, HealthBoard, StageHealth};
+use roasd::actors::handle::{Handle, HealthBoard, Single, StageHealth};
 use roasd::actors::housekeeper::{Housekeeping, Retention};
 use roasd::actors::root::{self, RootArgs, RootMsg};
 use roasd::clock::{Clock, SteppedClock};
@@ -79,6 +79,7 @@ impl House {
                 tenants: Arc::default(),
                 metrics: Metrics::install().unwrap(),
             },
+            alerting: Arc::default(),
             placing: None,
             hold,
         });
@@ -92,7 +93,7 @@ impl House {
     }
 
     fn health(&self) -> StageHealth {
-        self.tree.as_ref().unwrap().0.housekeeper()
+        self.tree.as_ref().unwrap().0.single(Single::Housekeeper)
     }
 
     async fn visit(&self, of: &str, id: &str, age: SignedDuration) {

@@ -11,7 +11,7 @@ use arc_swap::ArcSwap;
 use base64::Engine as _;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use reqwest::{Method, RequestBuilder};
-use roasd::actors::handle::{Stage, StageHealth, TenantHealth};
+use roasd::actors::handle::{Single, Stage, StageHealth, TenantHealth};
 use roasd::clock::{Clock, SteppedClock};
 use roasd::domain::attribution::AttributionRules;
 use roasd::domain::deal::StageValue;
@@ -61,8 +61,11 @@ impl Tree for FakeTree {
         self.health.lock().unwrap().clone()
     }
 
-    fn housekeeper(&self) -> StageHealth {
-        self.housekeeper.lock().unwrap().clone()
+    fn single(&self, single: Single) -> StageHealth {
+        match single {
+            Single::Housekeeper => self.housekeeper.lock().unwrap().clone(),
+            Single::Outbox => StageHealth::default(),
+        }
     }
 
     fn placement(&self) -> StageHealth {

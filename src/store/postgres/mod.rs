@@ -25,6 +25,7 @@ mod learned;
 mod models;
 mod nodes;
 mod nudges;
+mod outbox;
 mod privacy;
 mod revenue;
 mod schema;

@@ -18,6 +18,7 @@ pub(in crate::store) mod leads;
 pub(in crate::store) mod learned;
 pub(in crate::store) mod models;
 pub(in crate::store) mod nodes;
+pub(in crate::store) mod outbox;
 pub(in crate::store) mod privacy;
 pub(in crate::store) mod recording;
 pub(in crate::store) mod revenue;

@@ -45,6 +45,11 @@ pub(in crate::store) const fn forgets(what: Forgettable) -> &'static str {
                  select id from job_execution_history where tenant = $1 and ended_at < $2
                  order by ended_at limit $3)"
         }
+        Forgettable::Messages => {
+            "delete from outbox where id in (
+                 select id from outbox where tenant = $1 and created_at < $2
+                 order by created_at limit $3)"
+        }
     }
 }
 
@@ -66,6 +71,7 @@ pub(in crate::store) fn bound(what: Forgettable, before: Timestamp) -> Bound {
         | Forgettable::Attempts
         | Forgettable::Deliveries
         | Forgettable::Inputs
-        | Forgettable::Runs => Bound::Instant(micros(before)),
+        | Forgettable::Runs
+        | Forgettable::Messages => Bound::Instant(micros(before)),
     }
 }

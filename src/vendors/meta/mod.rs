@@ -9,6 +9,7 @@ pub mod limits;
 pub mod signature;
 pub mod throttle;
 pub mod usage;
+pub mod versions;
 mod wire;
 
 use async_trait::async_trait;
