@@ -4,6 +4,7 @@
 #![cfg(test)]
 
 mod advise;
+mod alerts;
 mod api;
 mod attribution_evaluation;
 mod attribution_plans;

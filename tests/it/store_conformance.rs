@@ -14,6 +14,7 @@ mod leads;
 mod learned;
 mod nodes;
 mod outages;
+mod outbox;
 mod rest;
 mod retention;
 mod revenue;
@@ -340,6 +341,12 @@ suite! {
         counts_and_status_answer,
         an_overview_says_of_each_tenant_what_is_said_of_it_alone,
         a_closed_store_is_unavailable;
+    outbox:
+        an_alert_is_told_once_on_each_channel,
+        a_message_takes_along_what_waits_for_the_same_ear,
+        what_did_not_arrive_is_tried_again_at_its_time,
+        one_claim_of_many_gets_a_message,
+        a_day_is_counted_by_its_changes;
     nodes:
         a_node_is_known_by_name_until_it_is_forgotten,
         the_later_of_two_of_one_name_is_the_node,

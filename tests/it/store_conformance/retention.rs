@@ -31,6 +31,8 @@ async fn fill(db: &Db, day: i64) {
             .await
             .unwrap();
     }
+    let message = outbox::message("slack", Some(acme()), &day.to_string(), s);
+    db.enqueue(&[message], at(s)).await.unwrap();
     let id = format!("d{day}");
     db.record_deals(&a, &[deal(&id, "lead", s)], &[], at(s))
         .await
