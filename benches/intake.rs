@@ -97,9 +97,10 @@ async fn measure(
         async move {
             loop {
                 let now = load::resident_mib(&watched);
-                let mut most = most.lock().unwrap();
-                *most = most.max(now);
-                drop(most);
+                {
+                    let mut most = most.lock().unwrap();
+                    *most = most.max(now);
+                }
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         }

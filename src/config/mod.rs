@@ -310,7 +310,8 @@ fn add_tenant(root: &mut Node, table: &Entry, tenant: &Entry, cx: &mut Context<'
 
 fn unknown_tables(root: &Node, cx: &mut Context<'_>) {
     const NAMES: [&str; 10] = [
-        "daemon", "clock", "privacy", "clicks", "api", "meta", "hubspot", "alerts", "defaults", "tenants",
+        "daemon", "clock", "privacy", "clicks", "api", "meta", "hubspot", "alerts", "defaults",
+        "tenants",
     ];
     for entry in root.entries() {
         if NAMES.contains(&entry.name.as_str()) {

@@ -60,6 +60,8 @@ pub enum AlertKind {
     Failed,
     /// Changes are held back for a reason that a person can mend.
     Held,
+    /// The account behaves unlike its own past, and changes are held.
+    Breaker,
     /// Changes wait for a person's approval.
     Waiting,
     /// A tenant or the daemon was paused or resumed.
@@ -82,11 +84,12 @@ pub enum AlertKind {
 
 impl AlertKind {
     /// Every kind.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Killed,
         Self::Raised,
         Self::Failed,
         Self::Held,
+        Self::Breaker,
         Self::Waiting,
         Self::Paused,
         Self::Suspended,
@@ -106,6 +109,7 @@ impl AlertKind {
             Self::Raised => "raised",
             Self::Failed => "failed",
             Self::Held => "held",
+            Self::Breaker => "breaker",
             Self::Waiting => "waiting",
             Self::Paused => "paused",
             Self::Suspended => "suspended",
@@ -134,7 +138,7 @@ impl AlertKind {
             | Self::Paused
             | Self::Digest
             | Self::Trial => Severity::Notice,
-            Self::Failed | Self::Held => Severity::Warning,
+            Self::Failed | Self::Held | Self::Breaker => Severity::Warning,
             Self::Suspended | Self::Parked | Self::Down | Self::TokenEnds | Self::VersionEnds => {
                 Severity::Critical
             }
@@ -231,6 +235,16 @@ pub fn of_audit_line(line: &ChainedEntry, worth: &Worth) -> Option<Alert> {
                 next_step: format!("run: roasd status {tenant} and mend what it names"),
             })
         }
+        AuditEvent::BreakerTripped => {
+            let text = format!("a breaker tripped: {}", entry.detail);
+            alert(
+                AlertKind::Breaker,
+                text,
+                format!(
+                    "look at the account, then run: roasd resume {tenant}; it ends by itself too"
+                ),
+            )
+        }
         AuditEvent::Paused => {
             let text = format!("{} paused roasd: {}", entry.actor, entry.detail);
             alert(
@@ -287,6 +301,14 @@ const fn is_mendable(rule: Rule) -> bool {
         | Rule::ActionsPerHour
         | Rule::AdSetCadence
         | Rule::MetaCadence
+        | Rule::ChangesPerDay
+        | Rule::SpendPerDay
+        | Rule::Blackout
+        | Rule::BusinessHours
+        // Told once, when it tripped.
+        | Rule::BreakerSpendRate
+        | Rule::BreakerCostPerLead
+        | Rule::BreakerErrors
         | Rule::KillsPerDay
         | Rule::LastLiveAd
         | Rule::Velocity

@@ -436,7 +436,7 @@ impl History {
 
     /// The gravest sign with the reasons of all.
     fn answer(&self, mut signs: Vec<Sign>) -> Fatigue {
-        signs.sort_by(|a, b| b.status.cmp(&a.status));
+        signs.sort_by_key(|sign| std::cmp::Reverse(sign.status));
         let Some(gravest) = signs.first() else {
             let short = self.days.len() <= CTR_DAYS;
             return Fatigue {

@@ -56,6 +56,12 @@ impl Rows {
         self.length
     }
 
+    /// Whether there is no row.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.length == 0
+    }
+
     /// Adds a row. The vector must have been checked.
     pub fn push(&mut self, ad: AdId, vector: &[f32]) -> Row {
         let at = self.length;

@@ -114,6 +114,7 @@ impl Lone {
             lead_forms: 0.0,
             backlog_deals: 0,
             backlog_in_one_instant: false,
+            backlog_as_lived: false,
             crowded_deal_contacts: 0,
         });
         market.advance(plan.start);

@@ -128,6 +128,7 @@ impl House {
                     visits: time::days(90),
                     deliveries: time::days(30),
                 })),
+                tenants: Arc::default(),
                 metrics: Metrics::install().unwrap(),
             },
             alerting: self.alerting.clone(),

@@ -209,6 +209,7 @@ impl ChangeView {
         let (decision, undoes) = match &p.origin {
             Origin::Decision(id) => (Some(id.to_string()), None),
             Origin::Undo(id) => (None, Some(id.to_string())),
+            Origin::Stop => (None, None),
         };
         Self {
             id: p.id.to_string(),
@@ -316,7 +317,7 @@ async fn show(call: Call) -> Result<Reply, Problem> {
             .decision(decision.as_str())
             .await?
             .map(|(_, _, decision)| decision.paragraph),
-        Origin::Undo(_) => None,
+        Origin::Undo(_) | Origin::Stop => None,
     };
     Reply::json(&ChangeHistory {
         change: ChangeView::of(&change),

@@ -8,6 +8,10 @@ use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Vis
 
 /// One element of a delivery.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every element is an event: a box for each would cost what it saves"
+)]
 pub(super) enum Element<'a> {
     /// An object.
     Event(Fields<'a>),
