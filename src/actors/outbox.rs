@@ -126,6 +126,8 @@ pub struct OutboxState {
     timer: tokio::task::JoinHandle<()>,
     /// Up to where each tenant's audit log was read.
     read: BTreeMap<TenantId, i64>,
+    /// What each channel that is out last had against a message.
+    troubles: BTreeMap<String, String>,
     /// Each account's time zone, and the last day it had a digest of.
     zones: BTreeMap<TenantId, TimeZone>,
     digested: BTreeMap<TenantId, Date>,
@@ -162,6 +164,7 @@ impl Actor for OutboxActor {
             root,
             timer,
             read: BTreeMap::new(),
+            troubles: BTreeMap::new(),
             zones: BTreeMap::new(),
             digested: BTreeMap::new(),
         })
@@ -226,9 +229,11 @@ impl OutboxState {
             outcome?;
             return Ok((None, time::add(self.clock.now(), EVERY)));
         }
-        let trouble = self.send(alerting).await?;
+        self.send(alerting).await?;
         outcome?;
         let names = channel_names(alerting);
+        self.troubles.retain(|channel, _| names.contains(channel));
+        let trouble = self.troubles.values().next().cloned();
         let soon = time::add(self.clock.now(), EVERY);
         let due = self.store.next_message_at(&names).await?;
         // One that was just put off is not looked at before its time, and nothing twice a second.
@@ -399,16 +404,15 @@ impl OutboxState {
         Ok(Some(alert::digest(id, &figures, now)))
     }
 
-    /// Sends what is due; returns what a channel had against it.
-    async fn send(&self, alerting: &Alerting) -> Result<Option<String>, StoreError> {
+    /// Sends what is due, and notes which channels are out.
+    async fn send(&mut self, alerting: &Alerting) -> Result<(), StoreError> {
         let names = channel_names(alerting);
-        let mut trouble = None;
         loop {
             let now = self.clock.now();
             let until = time::add(now, self.clock.stretch(LEASE));
             let claimed = self.store.claim_messages(&names, now, until, BATCH).await?;
             if claimed.is_empty() {
-                return Ok(trouble);
+                return Ok(());
             }
             let mut groups: BTreeMap<(String, Option<TenantId>), Vec<ClaimedMessage>> =
                 BTreeMap::new();
@@ -420,21 +424,28 @@ impl OutboxState {
                 .into_iter()
                 .map(|(key, messages)| self.send_one(alerting, key, messages));
             let mut sent = futures_util::stream::iter(sends).buffer_unordered(AT_ONCE);
+            let mut told = Vec::new();
             while let Some(outcome) = sent.next().await {
-                if let Some(why) = outcome? {
-                    trouble = Some(why);
-                }
+                told.push(outcome?);
+            }
+            drop(sent);
+            for (channel, trouble) in told {
+                match trouble {
+                    Some(why) => self.troubles.insert(channel, why),
+                    None => self.troubles.remove(&channel),
+                };
             }
         }
     }
 
-    /// Sends what one channel is to hear of one tenant.
+    /// Sends what one channel is to hear of one tenant; returns the channel and what it had against
+    /// the message.
     async fn send_one(
         &self,
         alerting: &Alerting,
         (channel, tenant): (String, Option<TenantId>),
         messages: Vec<ClaimedMessage>,
-    ) -> Result<Option<String>, StoreError> {
+    ) -> Result<(String, Option<String>), StoreError> {
         let claims: Vec<(i64, i64)> = messages.iter().map(|m| (m.id, m.attempt)).collect();
         let attempt = messages.iter().map(|m| m.attempt).max().unwrap_or(1);
         let name = match &tenant {
@@ -447,7 +458,7 @@ impl OutboxState {
         let alerts = messages.into_iter().map(|m| m.alert).collect();
         let found = alerting.channels.iter().find(|c| c.name == channel);
         let (Some(to), Some(message)) = (found, alert::compose(name, alerts)) else {
-            return Ok(None);
+            return Ok((channel, None));
         };
         let sent = self.deliver(to, &message).await;
         let now = self.clock.now();
@@ -470,13 +481,14 @@ impl OutboxState {
         metrics::counter!(names::ALERTS_TOTAL, "channel" => channel.clone(), "outcome" => outcome)
             .increment(1);
         self.store.settle_messages(&claims, &delivery, now).await?;
-        Ok(sent.err().map(|error| {
+        let trouble = sent.err().map(|error| {
             tracing::warn!(
                 channel = %channel, attempt, outcome, %error,
                 "{} alerts did not go out by {channel}: {error}", claims.len()
             );
             format!("{channel}: {error}; run: roasd alerts test")
-        }))
+        });
+        Ok((channel, trouble))
     }
 
     async fn deliver(&self, channel: &Channel, message: &Message) -> Result<(), NotifyError> {

@@ -102,8 +102,9 @@ mod tests {
                 let long = sleep(&clock, time::seconds(5), "long");
                 let short = sleep(&clock, time::seconds(2), "short");
                 both(&clock, long, short).await;
+                let ended = clock.now();
                 drop(hold);
-                clock.now()
+                ended
             }
         });
         clock.advance(time::hours(1)).await;
@@ -130,8 +131,9 @@ mod tests {
                     })
                     .collect();
                 let ended = all(&clock, || 8, things).await;
+                let at = clock.now();
                 drop(hold);
-                (ended, clock.now())
+                (ended, at)
             }
         });
         clock.advance(time::hours(1)).await;

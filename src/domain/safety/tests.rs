@@ -827,7 +827,7 @@ fn a_weeks_own_ceiling_counts_the_worst_days_to_come() {
         })
     };
     saturday(320_000 + 107_625).allows(11_500, None);
-    saturday(320_000 + 107_623).allows(11_499, Some(Rule::WeeklyCeiling));
+    saturday(320_000 + 107_624).allows(11_499, Some(Rule::WeeklyCeiling));
 }
 
 #[test]

@@ -65,7 +65,9 @@ macro_rules! clicks_by {
             "select asked.key as n, (
                  select json_group_array(json_array(k.id, k.at, k.ad_id, k.ad_set_id, k.campaign_id,
                      k.has_consent, k.fingerprint, k.ip, k.user_agent))
-                 from (select * from click_tracking as c
+                 from (select c.id, c.at, c.ad_id, c.ad_set_id, c.campaign_id, c.has_consent,
+                         c.fingerprint, c.ip, c.user_agent
+                     from click_tracking as c
                      where c.tenant = $1 and c.",
             $column,
             " = json_extract(asked.value, '$[0]')

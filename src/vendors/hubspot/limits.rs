@@ -358,7 +358,7 @@ mod tests {
     #[tokio::test]
     async fn searches_are_three_a_second() {
         let times = turns(true, 31).await;
-        assert_eq!(time::between(times[0], times[40]), time::seconds(10));
+        assert_eq!(time::between(times[0], times[30]), time::seconds(10));
     }
 
     fn stepped() -> (SteppedClock, PortalPace) {

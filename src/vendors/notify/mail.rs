@@ -203,7 +203,10 @@ mod tests {
         let alert = waiting(&tenant, 2, time::from_seconds(1_790_000_000)).unwrap();
         let message = compose("Acme\r\nBcc: thief@example.com", vec![alert]).unwrap();
         let mail = Mail::new(config()).unwrap().mail(&message).unwrap();
-        let raw = String::from_utf8(mail.formatted()).unwrap();
+        // Long lines are folded.
+        let raw = String::from_utf8(mail.formatted())
+            .unwrap()
+            .replace("\r\n ", " ");
         assert!(!raw.contains("\r\nBcc:"), "{raw}");
         assert!(raw.contains("2 changes wait for your approval"), "{raw}");
     }
