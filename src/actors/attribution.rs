@@ -6,6 +6,7 @@
 //! crash repeats work and loses none.
 
 pub mod evidence;
+pub mod reported;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

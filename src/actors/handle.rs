@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ractor::ActorRef;
 
+pub use super::attribution::reported::{Reported, Traces};
 use super::root::RootMsg;
 pub use super::root::Single;
 pub use super::stage::Stage;

@@ -341,6 +341,10 @@ fn tenant_http(
             stages: actors.stages.clone(),
             descriptions: described.collect(),
             attribution: actors.attribution,
+            mode: actors.mode,
+            params: actors.params,
+            prior_rates: actors.prior_rates.clone(),
+            result_action: actors.result_action.clone(),
         }),
     }
 }

@@ -205,12 +205,12 @@ fn visit(
 }
 
 /// An id that a page gave: it comes back from the CRM, so it must be plain.
-fn page_visit_id(text: &str) -> Option<VisitId> {
+pub(super) fn page_visit_id(text: &str) -> Option<VisitId> {
     let is_plain = (8..=64).contains(&text.len()) && is_plain_token(text);
     is_plain.then(|| VisitId::new(text).ok()).flatten()
 }
 
-fn mint(state: &HttpState, tenant: &TenantId) -> VisitId {
+pub(super) fn mint(state: &HttpState, tenant: &TenantId) -> VisitId {
     static COUNTER: AtomicU64 = AtomicU64::new(0);
     let counter = COUNTER.fetch_add(1, Ordering::Relaxed);
     // Keyed, so that a visitor cannot guess another's.

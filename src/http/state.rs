@@ -11,12 +11,13 @@ use super::auth::Tokens;
 use super::pace::{ApiPace, Pace};
 use super::snapshot::Memory;
 use super::{ApiLimits, ClickLimits, FormFields};
-use crate::actors::handle::{Handle, Single, StageHealth, TenantHealth};
+use crate::actors::handle::{Handle, Reported, Single, StageHealth, TenantHealth};
 use crate::clock::Clock;
 use crate::domain::attribution::AttributionRules;
 use crate::domain::ids::{AdAccountId, PageId, PortalId, StageName, TenantId};
 use crate::domain::keyed_hash::KeyedHasher;
 use crate::domain::money::Currency;
+use crate::domain::policy::{Mode, PolicyParams};
 use crate::domain::stages::StageTable;
 use crate::domain::time::{SignedDuration, Timestamp};
 use crate::store::Store;
@@ -121,6 +122,14 @@ pub struct TenantApi {
     pub descriptions: BTreeMap<StageName, String>,
     /// The windows of attribution.
     pub attribution: AttributionRules,
+    /// How it earns.
+    pub mode: Mode,
+    /// The model's numbers.
+    pub params: PolicyParams,
+    /// Prior rates of the funnel's stages, in order, where the owner states them.
+    pub prior_rates: Vec<f64>,
+    /// Which of Meta's actions is its result.
+    pub result_action: String,
 }
 
 /// How much room the gate to Meta has, as health shows it.
@@ -154,6 +163,8 @@ pub struct HttpParts {
     pub settings: Arc<ArcSwap<HttpSettings>>,
     /// Makes keyed hashes.
     pub hasher: KeyedHasher,
+    /// Credits conversions that are reported.
+    pub reported: Reported,
     /// Asks the gate.
     pub gate: GateProbe,
     /// Looks for the emergency file.
@@ -173,6 +184,7 @@ pub struct Inner {
     pub(super) tree: Arc<dyn Tree>,
     pub(super) settings: Arc<ArcSwap<HttpSettings>>,
     pub(super) hasher: KeyedHasher,
+    pub(super) reported: Reported,
     pub(super) gate: GateProbe,
     pub(super) pause_file: PauseFileProbe,
     pub(super) metrics: &'static Metrics,
@@ -204,6 +216,7 @@ impl HttpState {
             tree: parts.tree,
             settings: parts.settings,
             hasher: parts.hasher,
+            reported: parts.reported,
             gate: parts.gate,
             pause_file: parts.pause_file,
             metrics: parts.metrics,

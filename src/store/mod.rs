@@ -27,6 +27,7 @@ pub mod nudges;
 pub mod outbox;
 pub mod postgres;
 pub mod privacy;
+pub mod reports;
 pub mod revenue;
 mod sql;
 pub mod sqlite;
@@ -61,6 +62,7 @@ pub trait Store:
     + outbox::OutboxStore
     + privacy::RetentionStore
     + privacy::ErasureStore
+    + reports::ReportStore
     + revenue::RevenueStore
     + status::StatusStore
     + syncs::SyncStore
@@ -92,6 +94,7 @@ impl<T> Store for T where
         + outbox::OutboxStore
         + privacy::RetentionStore
         + privacy::ErasureStore
+        + reports::ReportStore
         + revenue::RevenueStore
         + status::StatusStore
         + syncs::SyncStore

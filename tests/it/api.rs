@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use reqwest::Method;
+use roasd::actors::handle::Reported;
 use roasd::clock::{Clock, SteppedClock};
 use roasd::domain::api_token::{self, ApiToken, Scope};
 use roasd::domain::ids::TenantId;
@@ -127,6 +128,7 @@ impl World {
             ..HttpSettings::default()
         }));
         let state = HttpState::new(HttpParts {
+            reported: Reported::new(store.clone(), Arc::new(clock.clone())),
             store: store.clone(),
             clock: Arc::new(clock.clone()),
             tree: tree.clone(),

@@ -11,13 +11,14 @@ use arc_swap::ArcSwap;
 use base64::Engine as _;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use reqwest::{Method, RequestBuilder};
-use roasd::actors::handle::{Single, Stage, StageHealth, TenantHealth};
+use roasd::actors::handle::{Reported, Single, Stage, StageHealth, TenantHealth};
 use roasd::clock::{Clock, SteppedClock};
 use roasd::domain::attribution::AttributionRules;
 use roasd::domain::deal::StageValue;
 use roasd::domain::ids::{AdAccountId, PageId, PortalId, StageName, TenantId, VisitId};
 use roasd::domain::keyed_hash::KeyedHasher;
 use roasd::domain::money::{Currency, Money};
+use roasd::domain::policy::{Mode, PolicyParams};
 use roasd::domain::stages::StageTable;
 use roasd::domain::time::{self, Timestamp};
 use roasd::domain::visit::Visit;
@@ -179,6 +180,10 @@ fn tenant_api() -> TenantApi {
         stages: StageTable::new(stages, Currency::USD).unwrap(),
         descriptions: BTreeMap::from([(StageName::new("lead").unwrap(), "Asked".to_owned())]),
         attribution: AttributionRules::default(),
+        mode: Mode::Pipeline,
+        params: PolicyParams::for_mode(Mode::Pipeline),
+        prior_rates: Vec::new(),
+        result_action: "lead".to_owned(),
     }
 }
 
@@ -228,6 +233,7 @@ impl World {
             api: ApiLimits::default(),
         }));
         let state = HttpState::new(HttpParts {
+            reported: Reported::new(store.clone(), Arc::new(clock.clone())),
             store: store.clone(),
             clock: Arc::new(clock.clone()),
             tree: tree.clone(),

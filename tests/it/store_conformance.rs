@@ -15,6 +15,7 @@ mod learned;
 mod nodes;
 mod outages;
 mod outbox;
+mod reports;
 mod rest;
 mod retention;
 mod revenue;
@@ -369,6 +370,10 @@ suite! {
         tokens_are_listed_oldest_first_and_by_tenant,
         a_token_is_revoked_once,
         the_last_use_never_moves_back;
+    reports:
+        a_reported_conversion_reads_back_and_is_replaced,
+        reported_conversions_are_listed_newest_first,
+        the_newest_report_of_an_ad_stands;
     retention:
         what_is_older_is_forgotten_and_no_more,
         the_oldest_go_first_and_no_more_than_asked,

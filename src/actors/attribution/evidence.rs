@@ -129,7 +129,7 @@ async fn leads(
 }
 
 /// Finds what the contacts name: their form visits, and the clicks of their fbclids.
-async fn by_id(
+pub(super) async fn by_id(
     store: &dyn Store,
     tenant: &TenantId,
     gathered: &mut [(Conversion, Candidates)],
@@ -167,7 +167,7 @@ async fn by_id(
 }
 
 /// Finds the clicks that share the form's device or address.
-async fn recognisable(
+pub(super) async fn recognisable(
     store: &dyn Store,
     tenant: &TenantId,
     gathered: &mut [(Conversion, Candidates)],

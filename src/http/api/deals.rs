@@ -100,7 +100,7 @@ answer! {
     }
 }
 
-pub(in crate::http) fn credit(found: &Attribution) -> CreditView {
+pub(super) fn credit(found: &Attribution) -> CreditView {
     CreditView {
         ad: CreditedAd::of(&found.credit),
         method: found.method.as_str().to_owned(),

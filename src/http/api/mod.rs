@@ -1,12 +1,14 @@
 //! The API: one table of routes, from which requests are served and `/openapi.json` is made.
 
 mod changes;
+mod coverage;
 mod deals;
 mod decisions;
 mod holds;
 mod ledger;
 mod openapi;
 mod quarantine;
+mod reported;
 pub(super) mod route;
 pub(super) mod shape;
 mod status;
@@ -22,8 +24,9 @@ use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{MethodFilter, MethodRouter, get, on};
 use serde::Deserialize;
+use serde_json::Value;
 
-use self::route::{Call, Route, Verb, Whose};
+use self::route::{Call, Route, Verb, Whose, bad_field};
 use super::clicks::visitor;
 use super::state::TenantHttp;
 use super::{HttpState, Problem, auth, predecessor};
@@ -32,14 +35,16 @@ use crate::domain::ids::TenantId;
 
 /// Every route of the API.
 fn routes() -> Vec<&'static Route> {
-    let groups: [&'static [Route]; 7] = [
+    let groups: [&'static [Route]; 9] = [
         status::ROUTES,
         decisions::ROUTES,
         changes::ROUTES,
         deals::ROUTES,
+        coverage::ROUTES,
         ledger::ROUTES,
         holds::ROUTES,
         quarantine::ROUTES,
+        reported::ROUTES,
     ];
     let predecessors = predecessor::ROUTES.into_iter();
     groups.into_iter().chain(predecessors).flatten().collect()
@@ -215,11 +220,15 @@ fn tenant_by_token(
 ) -> Result<(TenantId, TenantHttp), Problem> {
     #[derive(Deserialize)]
     struct Head {
-        tenant_id: Option<String>,
+        tenant_id: Option<Value>,
     }
     // A body that cannot be read is told of by whoever reads all of it.
-    let stated = serde_json::from_slice::<Head>(body).ok();
-    let stated = stated.and_then(|head| head.tenant_id);
+    let head: Option<Head> = serde_json::from_slice(body).ok();
+    let stated = match head.and_then(|head| head.tenant_id) {
+        None => None,
+        Some(Value::String(stated)) => Some(stated),
+        Some(_) => return Err(bad_field("tenant_id", "give a text, or leave it out")),
+    };
     match (&token.tenant, stated) {
         (Some(own), None) => tenant_of(state, token, own.as_str()),
         (Some(own), Some(stated)) if stated == own.as_str() => {

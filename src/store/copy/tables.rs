@@ -26,6 +26,8 @@ pub const COPIED: &[&str] = &[
     "conversion_tracking",
     "attribution_performance_log",
     "attribution_reliability",
+    "reported_conversions",
+    "reported_results",
     "synthetic_revenue_config",
     "revenue_ledger",
     "ad_accounts",

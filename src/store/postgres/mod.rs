@@ -27,6 +27,7 @@ mod nodes;
 mod nudges;
 mod outbox;
 mod privacy;
+mod reports;
 mod revenue;
 mod schema;
 mod session;

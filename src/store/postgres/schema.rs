@@ -71,6 +71,11 @@ const SCRIPTS: &[Script] = &[
         include_str!("../../../migrations/postgres/0017_learned.sql"),
     ),
     (
+        18,
+        "reported",
+        include_str!("../../../migrations/postgres/0018_reported.sql"),
+    ),
+    (
         19,
         "packed_bodies",
         include_str!("../../../migrations/postgres/0019_packed_bodies.sql"),

@@ -21,6 +21,7 @@ pub(in crate::store) mod nodes;
 pub(in crate::store) mod outbox;
 pub(in crate::store) mod privacy;
 pub(in crate::store) mod recording;
+pub(in crate::store) mod reports;
 pub(in crate::store) mod revenue;
 pub(in crate::store) mod schema;
 pub(in crate::store) mod status;

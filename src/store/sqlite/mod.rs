@@ -25,6 +25,7 @@ mod nodes;
 mod nudges;
 mod outbox;
 mod privacy;
+mod reports;
 mod revenue;
 mod schema;
 mod status;

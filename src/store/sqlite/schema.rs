@@ -73,6 +73,11 @@ const SCRIPTS: &[Script] = &[
         include_str!("../../../migrations/sqlite/0017_learned.sql"),
     ),
     (
+        18,
+        "reported",
+        include_str!("../../../migrations/sqlite/0018_reported.sql"),
+    ),
+    (
         19,
         "packed_bodies",
         include_str!("../../../migrations/sqlite/0019_packed_bodies.sql"),

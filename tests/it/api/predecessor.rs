@@ -2,6 +2,7 @@
 
 use reqwest::Method;
 use roasd::domain::api_token::Scope;
+use roasd::domain::ids::VisitId;
 use serde_json::{Value, json};
 
 use super::{World, on_both_stores, tenant};
@@ -11,6 +12,11 @@ on_both_stores! {
     a_token_names_the_tenant,
     what_cannot_be_reckoned_with_is_refused,
     an_event_of_hubspot_enters_the_inbox_once,
+    clicks_are_kept_and_conversions_credited,
+    clicks_that_cannot_be_used_are_refused,
+    totals_are_kept_as_reported,
+    budgets_are_recommended_of_totals,
+    feedback_is_used,
 }
 
 impl World {
@@ -163,4 +169,273 @@ async fn an_event_of_hubspot_enters_the_inbox_once(world: World) {
     }
     let depth = world.store.inbox_depth(&tenant("gym")).await.unwrap();
     assert_eq!(depth.waiting, 1);
+}
+
+fn click(id: &str) -> Value {
+    json!({
+        "tenant_id": "gym", "ad_id": "120001", "campaign_id": "130001", "adset_id": "140001",
+        "click_id": id, "ip_address": "203.0.113.7", "user_agent": "Mozilla/5.0 (iPhone)",
+        "fbclid": format!("Fb.{id}"), "utm_source": "fb", "utm_medium": "paid_social",
+        "device_type": "mobile", "fingerprint_components": {
+            "screen_resolution": "390x844", "timezone": "Europe/Berlin", "os": "iOS 17.5",
+            "browser": "Safari", "canvas": [1, 2],
+        },
+    })
+}
+
+fn conversion(id: &str, more: &Value) -> Value {
+    let mut body = json!({
+        "tenant_id": "gym", "conversion_id": id, "conversion_type": "purchase \u{1f3cb}",
+        "conversion_value": 49.99, "conversion_timestamp": "2026-09-21T14:14:00",
+    });
+    for (name, value) in more.as_object().unwrap() {
+        body[name] = value.clone();
+    }
+    body
+}
+
+async fn clicks_are_kept_and_conversions_credited(world: World) {
+    let token = world.token(Some("gym"), &[Scope::Ingest]).await;
+    let track = async |body: Value| world.ml("attribution/track-click", &token, &body).await;
+    let kept = track(click("click-0001")).await;
+    assert_eq!(kept["status"], "click_tracked");
+    assert_eq!(kept["click_id"], "click-0001");
+    assert_eq!(kept["attribution_window_days"], 90.0);
+    assert_eq!(
+        kept["fingerprint_hash"],
+        Value::Null,
+        "silence is no consent here"
+    );
+    let visit = async |id: &str| {
+        let id = VisitId::new(id).unwrap();
+        world
+            .store
+            .visit(&tenant("gym"), &id)
+            .await
+            .unwrap()
+            .unwrap()
+    };
+    let first = visit("click-0001").await;
+    assert!(first.ip.is_none() && first.fingerprint.is_none() && first.user_agent.is_none());
+    assert_eq!(first.ad.ad.unwrap().as_str(), "120001");
+    let mut consented = click("click-0002");
+    consented["consent"] = json!(true);
+    let kept = track(consented.clone()).await;
+    let second = visit("click-0002").await;
+    assert_eq!(kept["fingerprint_hash"], second.fingerprint.unwrap().0);
+    assert!(second.ip.is_some() && second.user_agent.is_some());
+    consented["ad_id"] = json!("9");
+    track(consented).await;
+    assert_eq!(visit("click-0002").await.ad.ad.unwrap().as_str(), "120001");
+    let mut bare = click("");
+    bare.as_object_mut().unwrap().remove("click_id");
+    assert!(track(bare).await["click_id"].as_str().unwrap().len() > 8);
+
+    let path = "attribution/attribute-conversion";
+    let credit = async |id: &str, more: Value| world.ml(path, &token, &conversion(id, &more)).await;
+    for (id, more) in [
+        ("by-click", json!({ "click_id": "click-0001" })),
+        ("by-fbclid", json!({ "fbclid": "Fb.click-0002" })),
+    ] {
+        let found = credit(id, more).await;
+        assert_eq!(found["success"], true, "{id}: {found}");
+        assert_eq!(found["attribution_method"], "url_param");
+        assert_eq!(found["attribution_confidence"], 1.0);
+        assert_eq!(found["attribution_window_hours"], 2_160.0);
+        assert_eq!(found["ad_id"], "120001");
+        assert_eq!(found["campaign_id"], "130001");
+    }
+    let nothing = credit("by-nothing", json!({ "fbclid": "Fb.other" })).await;
+    assert_eq!(nothing["success"], false);
+    assert_eq!(nothing["attribution_confidence"], 0.0);
+    assert!(nothing["reason"].as_str().unwrap().contains("url_param"));
+    // A device is compared, and what is unusual about it decides; that it is answered is held here.
+    let device = json!({ "fingerprint_hash": kept["fingerprint_hash"], "consent": true,
+        "ip_address": "203.0.113.7", "user_agent": "Mozilla/5.0 (iPhone)" });
+    credit("by-device", device).await;
+
+    let reader = world.token(Some("gym"), &[Scope::Read]).await;
+    let path = "/v1/tenants/gym/reported/conversions";
+    let listed = world.get(path, &reader).await.json();
+    let rows = listed["conversions"].as_array().unwrap();
+    assert_eq!(rows.len(), 4);
+    let by_click = rows.iter().find(|row| row["id"] == "by-click").unwrap();
+    assert_eq!(by_click["value"]["minor"], 4_999);
+    assert_eq!(by_click["credit"]["ad"]["id"], "120001");
+    assert!(
+        !listed.to_string().contains("click-0001"),
+        "no visit is kept with it"
+    );
+    let ledger = world.get("/v1/tenants/gym/ledger", &reader).await.json();
+    assert_eq!(ledger["days"], json!([]), "it is no entry of the ledger");
+    let first = world.get(&format!("{path}?limit=3"), &reader).await.json();
+    let next = first["next"].as_str().unwrap();
+    let rest = world
+        .get(&format!("{path}?limit=3&cursor={next}"), &reader)
+        .await;
+    assert_eq!(rest.json()["conversions"].as_array().unwrap().len(), 1);
+}
+
+async fn clicks_that_cannot_be_used_are_refused(world: World) {
+    let token = world.token(Some("gym"), &[Scope::Ingest]).await;
+    let changed = |name: &str, value: Value| {
+        let mut body = click("click-0001");
+        body[name] = value;
+        body.to_string()
+    };
+    for (body, word) in [
+        (json!({ "campaign_id": "1" }).to_string(), "ad_id"),
+        (changed("ad_id", json!("")), "ad_id"),
+        (changed("ad_id", json!(7)), "string"),
+        (changed("adset_id", json!("\u{7}")), "adset_id"),
+        (changed("click_id", json!("no spaces")), "click_id"),
+        (changed("ip_address", json!("somewhere")), "ip_address"),
+        (changed("tenant_id", json!(7)), "tenant_id"),
+    ] {
+        let path = "/api/ml/attribution/track-click";
+        let answer = world.send(Method::POST, path, &token, &body).await;
+        let detail = answer.problem(422);
+        assert!(detail.contains(word), "{body}: {detail}");
+    }
+    let path = "attribution/attribute-conversion";
+    for (name, value) in [
+        ("conversion_timestamp", json!("yesterday")),
+        ("conversion_value", json!(-1)),
+        ("conversion_value", json!(null)),
+        ("conversion_id", json!("")),
+        ("conversion_id", json!("x".repeat(300))),
+        ("conversion_type", json!("a\u{0}b")),
+    ] {
+        let body = conversion("c", &json!({ name: value })).to_string();
+        world.ml_problem(path, &token, &body, 422).await;
+    }
+    let reader = world.token(Some("gym"), &[Scope::Read]).await;
+    world
+        .ml_problem(path, &reader, &conversion("c", &json!({})).to_string(), 403)
+        .await;
+}
+
+async fn totals_are_kept_as_reported(world: World) {
+    let token = world
+        .token(Some("gym"), &[Scope::Ingest, Scope::Read])
+        .await;
+    let path = "ingest-crm-data";
+    let body =
+        json!({ "tenant_id": "gym", "ad_performances": { "1": 2250.5, "2": -3, "\u{1f3cb}": 0 } });
+    let taken = world.ml(path, &token, &body).await;
+    assert_eq!(
+        taken,
+        json!({ "status": "ok", "updated_ads": 3, "total_received": 3 })
+    );
+    let shown = world
+        .get("/v1/tenants/gym/reported/ads", &token)
+        .await
+        .json();
+    assert_eq!(shown["ads"][0]["value"]["minor"], 225_050);
+    let ledger = world.get("/v1/tenants/gym/ledger", &token).await.json();
+    assert_eq!(ledger["days"], json!([]), "totals are no deals");
+    for bad in [
+        r#"{"ad_performances":{"1":1e300}}"#,
+        r#"{"ad_performances":{"1":1e999}}"#,
+        r#"{"ad_performances":{"1":NaN}}"#,
+        r#"{"ad_performances":{"":1}}"#,
+        r#"{"ad_performances":{"1":"2"}}"#,
+        r#"{"ad_performances":[]}"#,
+        "{}",
+    ] {
+        world.ml_problem(path, &token, bad, 422).await;
+    }
+}
+
+fn ad_totals(id: &str, value: Option<f64>) -> Value {
+    json!({
+        "ad_id": id, "impressions": 40_000, "clicks": 600, "spend": 700.0,
+        "pipeline_value": value, "age_hours": 168.0,
+    })
+}
+
+async fn budgets_are_recommended_of_totals(world: World) {
+    let token = world.token(Some("gym"), &[Scope::Read]).await;
+    let path = "battle-hardened/select";
+    let good = ad_totals("good", Some(27_000.0));
+    let poor = ad_totals("poor", Some(0.0));
+    let body = json!({ "ad_states": [poor, good], "total_budget": 200.0,
+        "creative_dna_scores": { "good": 0.1 } });
+    let found = world.ml(path, &token, &body).await;
+    assert_eq!(found["num_ads"], 2);
+    assert_eq!(found["total_budget"], 200.0);
+    let recommended = found["recommendations"].as_array().unwrap();
+    assert_eq!(recommended[0]["ad_id"], "poor", "in the order given");
+    let budget = |n: usize| recommended[n]["recommended_budget"].as_f64().unwrap();
+    assert_eq!(recommended[1]["current_budget"], 100.0);
+    assert!(budget(1) > 100.0 && budget(0) < 100.0, "{found:#}");
+    assert!(budget(0) + budget(1) <= 200.0 + 1e-9);
+    assert!(budget(1) <= 119.9 + 1e-9, "one step at a time");
+    assert_eq!(
+        world.ml(path, &token, &body).await,
+        found,
+        "the same comes to the same"
+    );
+    let nothing = json!({ "ad_states": [], "total_budget": 0 });
+    assert_eq!(
+        world.ml(path, &token, &nothing).await["recommendations"],
+        json!([])
+    );
+    let blank = json!({ "ad_states": [{
+        "ad_id": "new", "impressions": 0, "clicks": 0, "spend": 0, "age_hours": 0,
+    }], "total_budget": 50 });
+    let blank = world.ml(path, &token, &blank).await;
+    let metrics = &blank["recommendations"][0]["metrics"];
+    assert_eq!(metrics["pipeline_roas"], Value::Null);
+    let twice = json!({ "ad_states": [good, good], "total_budget": 1 }).to_string();
+    let detail = world.ml_problem(path, &token, &twice, 422).await;
+    assert!(detail.contains("ad_states[1]"), "{detail}");
+    for (name, value) in [
+        ("spend", -1.0),
+        ("clicks", -1.0),
+        ("impressions", 1e300),
+        ("age_hours", -1.0),
+    ] {
+        let mut ad = ad_totals("a", None);
+        ad[name] = json!(value);
+        let body = json!({ "ad_states": [ad], "total_budget": 1 }).to_string();
+        let detail = world.ml_problem(path, &token, &body, 422).await;
+        assert!(detail.contains(name), "{detail}");
+    }
+}
+
+async fn feedback_is_used(world: World) {
+    let token = world
+        .token(Some("gym"), &[Scope::Read, Scope::Ingest])
+        .await;
+    let body =
+        json!({ "ad_states": [ad_totals("a", None), ad_totals("b", None)], "total_budget": 200.0 });
+    let expected = async || {
+        let found = world.ml("battle-hardened/select", &token, &body).await;
+        let metrics = &found["recommendations"][0]["metrics"];
+        (
+            metrics["used_feedback"] == true,
+            metrics["expected_roas"].as_f64().unwrap(),
+        )
+    };
+    let (used, before) = expected().await;
+    assert!(!used);
+    let said = json!({ "ad_id": "a", "actual_pipeline_value": 27_000.0, "actual_spend": 700.0 });
+    let taken = world.ml("battle-hardened/feedback", &token, &said).await;
+    assert_eq!(taken["status"], "feedback_registered");
+    assert!((taken["actual_roas"].as_f64().unwrap() - 27_000.0 / 700.0).abs() < 1e-9);
+    let (used, after) = expected().await;
+    assert!(used && after > before * 1.5, "{before} then {after}");
+    let free = json!({ "ad_id": "a", "actual_pipeline_value": 5, "actual_spend": 0 });
+    let taken = world.ml("battle-hardened/feedback", &token, &free).await;
+    assert_eq!(taken["actual_roas"], Value::Null);
+    for bad in [
+        r#"{"ad_id":"a","actual_pipeline_value":1}"#,
+        r#"{"ad_id":"a","actual_pipeline_value":1,"actual_spend":-1}"#,
+        r#"{"ad_id":"","actual_pipeline_value":1,"actual_spend":1}"#,
+    ] {
+        world
+            .ml_problem("battle-hardened/feedback", &token, bad, 422)
+            .await;
+    }
 }

@@ -282,6 +282,18 @@ async fn every_read_is_as_described(world: World) {
             format!("{of}/quarantine/{{id}}"),
             format!("/v1/tenants/gym/quarantine/{number}"),
         ),
+        (
+            format!("{of}/coverage"),
+            "/v1/tenants/gym/coverage?days=3".to_owned(),
+        ),
+        (
+            format!("{of}/reported/conversions"),
+            "/v1/tenants/gym/reported/conversions".to_owned(),
+        ),
+        (
+            format!("{of}/reported/ads"),
+            "/v1/tenants/gym/reported/ads".to_owned(),
+        ),
     ] {
         let answer = world
             .asked(Method::GET, &described, &path, &token, "")
@@ -319,6 +331,8 @@ async fn every_read_is_as_described(world: World) {
     assert_eq!(days[0]["spend"]["decimal"], "25.00");
     assert_eq!(days[0]["cash"]["minor"], 90_000);
     assert_eq!(days[1]["pipeline"]["minor"], 0);
+    assert_eq!(find("/coverage")["total"]["url_param"], 1);
+    assert_eq!(find("/coverage")["days"].as_array().unwrap().len(), 3);
     assert_eq!(find("/stages")["stages"][0]["description"], "Asked");
     assert_eq!(find("/quarantine/{id}")["body"], "{not json \u{1f3cb}");
 }

@@ -78,6 +78,10 @@ insert into attribution_performance_log (tenant, deal_id, at, method, succeeded,
 select tenant, 'deal-' || i, i, 'probabilistic', i % 2,
     case i when 1 then 5e-324 when 2 then 1.7976931348623157e308 when 3 then -0.0 else i / 7.0 end, odd, '[]'
 from n;
+insert into reported_conversions
+select tenant, 'order-' || i, odd, -i, 'USD', i, i + 1, null, null, null, null, null, null, odd from n;
+insert into reported_results
+select tenant, case i % 2 when 0 then 'crm' else 'feedback' end, 'ad-' || i, i, nullif(i % 2, 0), 'JPY', i from n;
 insert into synthetic_revenue_config
 select tenant, 'stage-' || i, 9007199254740993, 'USD', 0.30000000000000004, odd, i % 2, 0, nullif(i / 41.0, 0), i, i,
     0.1, i / 3.0, 2.5, i, nullif(i, 3), -9007199254740993, null, i, nullif(i, 2)

@@ -312,6 +312,8 @@ pub(super) const TABLES: &[&str] = &[
     "conversion_tracking",
     "attribution_performance_log",
     "attribution_reliability",
+    "reported_conversions",
+    "reported_results",
     "synthetic_revenue_config",
     "revenue_ledger",
     "ad_entities",
