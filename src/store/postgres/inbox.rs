@@ -12,6 +12,7 @@ use crate::store::StoreError;
 use crate::store::inbox::{
     Appended, ClaimedDelivery, Delivery, DeliveryOutcome, InboxDepth, InboxStore, Quarantined,
 };
+use crate::store::sql::bodies::told_apart;
 use crate::store::sql::cells::Columns;
 use crate::store::sql::inbox::{Claim, Keep, Settle, claimed, depth, quarantined};
 use crate::store::sql::lane::{Request, Work};
@@ -64,7 +65,7 @@ impl Work for Keeping {
         .bind(column(batch, |r| r.asked.tenant.as_str()))
         .bind(column(batch, |r| clean(&r.asked.delivery.source)))
         .bind(column(batch, |r| clean(&r.asked.delivery.dedup_key)))
-        .bind(column(batch, |r| r.asked.delivery.body.as_slice()))
+        .bind(column(batch, |r| told_apart(&r.asked.delivery.body)))
         .bind(column(batch, |r| micros(r.asked.now)));
         let rows = self.0.rows(kept, Self::DOING, query).await?;
         let is_new = flags(&rows)?;
@@ -279,7 +280,7 @@ impl Work for Settling {
         .bind(column(&wanted, |(n, _)| *n))
         .bind(column(&wanted, |(_, deal)| *deal))
         .bind(column(&poison, |(n, _)| *n))
-        .bind(column(&poison, |(_, (body, _))| body.as_slice()))
+        .bind(column(&poison, |(_, (body, _))| told_apart(body)))
         .bind(column(&poison, |(_, (_, reason))| clean(reason)))
         .bind(column(batch, |r| i64::from(r.asked.outcome.is_personal)));
         let rows = self.0.rows(kept, Self::DOING, query).await?;

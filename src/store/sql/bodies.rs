@@ -28,6 +28,16 @@ pub(in crate::store) fn packed(body: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(packed)
 }
 
+/// A body as it is kept where the database compresses by itself: as it came, unless it would be taken
+/// for a compressed one.
+pub(in crate::store) fn told_apart(body: &[u8]) -> Cow<'_, [u8]> {
+    if body.starts_with(MARK) {
+        packed(body)
+    } else {
+        Cow::Borrowed(body)
+    }
+}
+
 /// The body that was kept so, or what is wrong with it.
 pub(in crate::store) fn unpacked(kept: &[u8]) -> Result<Cow<'_, [u8]>, String> {
     let Some(packed) = kept.strip_prefix(MARK) else {

@@ -146,7 +146,7 @@ pub(in crate::store) const COVERAGE: &str = "
             where l.tenant = d.tenant and l.deal_id = d.id and l.currency = $3)), 0) as bigint)
     from crm_deals as d
     where d.tenant = $1 and d.created_at >= $2 and d.is_archived = 0
-    group by 1, 2, 3 order by 1, 2, 3";
+    group by 1, 2, 3 order by 1, 2 nulls first, 3 nulls first";
 
 /// Reads rows of [`COVERAGE`].
 pub(in crate::store) fn cohorts(

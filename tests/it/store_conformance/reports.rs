@@ -42,8 +42,9 @@ pub(super) async fn a_reported_conversion_reads_back_and_is_replaced(db: Db) {
 
 pub(super) async fn reported_conversions_are_listed_newest_first(db: Db) {
     for (id, s) in [("a", 1), ("b", 3), ("c", 3), ("d", 2)] {
-        let kept = db.record_reported_conversion(&acme(), &conversion(id, s));
-        kept.await.unwrap();
+        db.record_reported_conversion(&acme(), &conversion(id, s))
+            .await
+            .unwrap();
     }
     let page = async |before: Option<(Timestamp, String)>| -> Vec<String> {
         let found = db.reported_conversions(&acme(), before.as_ref(), 2).await;
