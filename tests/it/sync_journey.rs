@@ -178,7 +178,7 @@ async fn the_whole_list_finds_what_was_deleted_and_restored() {
     let mut setup = watching(7);
     setup.vendors = |vendors: &mut SandboxConfig| vendors.weather.lost = 1.0;
     let world = World::of(setup).await;
-    world.run_to(time::hours(30)).await;
+    world.run_to(time::hours(60)).await;
     let worthy = deals(&world);
     let worthy = worthy.iter().filter(|d| worth(Business::Gym, d) > 0);
     let deal = number(worthy.clone().next().unwrap());
@@ -398,7 +398,9 @@ async fn both_roads_end_in_the_same_ledger_whatever_the_order() {
             .map(|(deal, (sum, _))| (deal.clone(), *sum));
         let sums: BTreeMap<DealId, i64> = sums.filter(|(_, sum)| *sum != 0).collect();
         assert_eq!(sums, truth, "seed {seed}");
-        assert!(truth.len() > 5, "seed {seed}: {truth:?}");
+        // Deals were earned on and lost again; some stand.
+        assert!(by_webhooks.len() > 5, "seed {seed}: {by_webhooks:?}");
+        assert!(!truth.is_empty(), "seed {seed}");
         for road in [Road::Sync, Road::Weather] {
             let (by_road, same) = by_road(seed, road).await;
             assert_eq!(same, truth, "seed {seed}, {road:?}: another market");

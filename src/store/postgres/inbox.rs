@@ -40,6 +40,7 @@ impl Work for Keeping {
         batch: &[Request<Keep>],
     ) -> Result<Vec<Result<bool, StoreError>>, StoreError> {
         let fences = Fences::of(batch);
+        let bodies = column(batch, |r| told_apart(&r.asked.delivery.body));
         // In the order of their keys: two nodes that keep the same deliveries at once would else
         // wait for each other.
         let query = sqlx::query(concat!(
@@ -65,7 +66,7 @@ impl Work for Keeping {
         .bind(column(batch, |r| r.asked.tenant.as_str()))
         .bind(column(batch, |r| clean(&r.asked.delivery.source)))
         .bind(column(batch, |r| clean(&r.asked.delivery.dedup_key)))
-        .bind(column(batch, |r| told_apart(&r.asked.delivery.body)))
+        .bind(column(&bodies, |body| body.as_ref()))
         .bind(column(batch, |r| micros(r.asked.now)));
         let rows = self.0.rows(kept, Self::DOING, query).await?;
         let is_new = flags(&rows)?;
@@ -237,6 +238,7 @@ impl Work for Settling {
             .zip(batch)
             .flat_map(|(n, r)| r.asked.outcome.poison.iter().map(move |part| (n, part)))
             .collect();
+        let bodies = column(&poison, |(_, (body, _))| told_apart(body));
         let query = sqlx::query(concat!(
             "with asked as (
                  select * from unnest($1::bigint[], $2::text[], $3::bigint[], $4::text[],
@@ -280,7 +282,7 @@ impl Work for Settling {
         .bind(column(&wanted, |(n, _)| *n))
         .bind(column(&wanted, |(_, deal)| *deal))
         .bind(column(&poison, |(n, _)| *n))
-        .bind(column(&poison, |(_, (body, _))| told_apart(body)))
+        .bind(column(&bodies, |body| body.as_ref()))
         .bind(column(&poison, |(_, (_, reason))| clean(reason)))
         .bind(column(batch, |r| i64::from(r.asked.outcome.is_personal)));
         let rows = self.0.rows(kept, Self::DOING, query).await?;
