@@ -1,7 +1,7 @@
 //! Who is told what, by which channel.
 
 use super::address::BaseUrl;
-use super::read::{default, optional, required, section};
+use super::read::{default, optional, section};
 use super::secret::Secret;
 use super::value::{checked_text, words};
 use crate::domain::money::Percentage;
@@ -18,8 +18,21 @@ section! {
         webhook_url: Option<BaseUrl> = optional("\"https://ops.example.com/roasd\""),
         /// … signed by this secret, in the header Roasd-Signature.
         webhook_secret: Option<Secret> = optional("{ env = \"ROASD_ALERTS_SECRET\" }"),
-        /// Mail.
-        mail: Option<MailSettings> = optional("{ host = \"smtp.example.com\", … }"),
+        /// The server that takes mail (SMTP); with it go mail_from and mail_to.
+        mail_host: Option<String> = optional("\"smtp.example.com\""),
+        /// Its port.
+        mail_port: u32 = default("587").within(1.0, 65_535.0),
+        /// How the connection is kept private: "starttls" (usual on 587), "tls" (on 465), or "none",
+        /// for a server on this machine alone.
+        mail_encryption: MailEncryption = default("\"starttls\""),
+        /// The user …
+        mail_user: Option<String> = optional("\"roasd\""),
+        /// … and the password.
+        mail_password: Option<Secret> = optional("{ env = \"ROASD_SMTP_PASSWORD\" }"),
+        /// Who mails are from.
+        mail_from: Option<MailAddress> = optional("\"roasd <roasd@example.com>\""),
+        /// Whom they are to.
+        mail_to: Vec<MailAddress> = default("[]"),
         /// What is less urgent is not sent: "notice" (what was done, what waits for approval),
         /// "warning" (what is held or failed), "critical" (nothing goes on before somebody acts).
         from: AlertLevel = default("\"notice\""),
@@ -36,33 +49,12 @@ section! {
 }
 
 section! {
-    /// Mail by SMTP.
-    pub struct MailSettings {
-        /// The server.
-        host: String = required("\"smtp.example.com\""),
-        /// Its port.
-        port: u32 = default("587").within(1.0, 65_535.0),
-        /// How the connection is kept private: "starttls" (usual on 587), "tls" (on 465), or "none",
-        /// for a server on this machine alone.
-        encryption: MailEncryption = default("\"starttls\""),
-        /// The user …
-        user: Option<String> = optional("\"roasd\""),
-        /// … and the password.
-        password: Option<Secret> = optional("{ env = \"ROASD_SMTP_PASSWORD\" }"),
-        /// Who mails are from.
-        from: MailAddress = required("\"roasd <roasd@example.com>\""),
-        /// Whom they are to.
-        to: Vec<MailAddress> = required("[\"ads@example.com\"]"),
-    }
-}
-
-section! {
     /// Where, besides, this tenant's alerts go.
     pub struct TenantAlerts {
         /// An incoming webhook for this tenant's alone.
-        slack: Option<Secret> = optional("{ env = \"ACME_SLACK_URL\" }").own(),
+        slack: Option<Secret> = optional("{ env = \"ACME_SLACK_URL\" }"),
         /// Addresses for this tenant's alone; the server is that of [alerts].
-        mail_to: Vec<MailAddress> = default("[]").own(),
+        mail_to: Vec<MailAddress> = default("[]"),
     }
 }
 

@@ -171,9 +171,39 @@ pub(super) fn tenant(settings: &TenantSettings, path: &str, cx: &mut Context<'_>
     }
 }
 
+/// A mail server needs somebody that mails are from, and addresses need a server.
+fn mail(config: &Config, cx: &mut Context<'_>) {
+    let alerts = &config.alerts;
+    let missing = |cx: &mut Context<'_>, key: &str, problem: &str, remedy: &str| {
+        fault(cx, FaultKind::Missing, key, problem.to_owned(), remedy);
+    };
+    if alerts.mail_host.is_some() && alerts.mail_from.is_none() {
+        missing(
+            cx,
+            "alerts.mail_from",
+            "mail_host is stated and nobody that mails are from",
+            "add for example mail_from = \"roasd <roasd@example.com>\"",
+        );
+    }
+    if alerts.mail_host.is_none() {
+        const REMEDY: &str = "state alerts.mail_host";
+        let problem = "there are addresses for mail and no server";
+        if !alerts.mail_to.is_empty() {
+            missing(cx, "alerts.mail_to", problem, REMEDY);
+        }
+        for (id, tenant) in &config.tenants {
+            if !tenant.settings.alerts.mail_to.is_empty() {
+                let key = format!("tenants.{id}.alerts.mail_to");
+                missing(cx, &key, problem, REMEDY);
+            }
+        }
+    }
+}
+
 /// What the installation and its tenants must be to one another.
 pub(super) fn together(config: &Config, cx: &mut Context<'_>) {
     clock(config, cx);
+    mail(config, cx);
     claims(config, cx);
     tiers(config, cx);
     let limits = &config.meta.limits;

@@ -26,7 +26,7 @@ use std::path::{Path, PathBuf};
 use crate::domain::ids::TenantId;
 use crate::domain::money::Currency;
 pub use address::{BaseUrl, DatabaseUrl, Origin};
-pub use alerts::{AlertLevel, Alerts, MailAddress, MailEncryption, MailSettings, TenantAlerts};
+pub use alerts::{AlertLevel, Alerts, MailAddress, MailEncryption, TenantAlerts};
 pub use amount::FxRates;
 pub use daemon::{
     AccessTier, Api, ApiVersion, Clicks, ClockSettings, Daemon, DatedVersion, HubSpotSettings,

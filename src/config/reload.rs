@@ -28,7 +28,7 @@ impl Changes {
 }
 
 /// Keys of the installation that apply without a restart of anything.
-const LIVE: [&str; 24] = [
+const LIVE: [&str; 30] = [
     "daemon.public_url",
     "daemon.log",
     "daemon.shutdown_grace",
@@ -47,7 +47,13 @@ const LIVE: [&str; 24] = [
     "alerts.slack",
     "alerts.webhook_url",
     "alerts.webhook_secret",
-    "alerts.mail",
+    "alerts.mail_host",
+    "alerts.mail_port",
+    "alerts.mail_encryption",
+    "alerts.mail_user",
+    "alerts.mail_password",
+    "alerts.mail_from",
+    "alerts.mail_to",
     "alerts.from",
     "alerts.group_for",
     "alerts.raise_over",

@@ -88,8 +88,9 @@ impl super::Parts {
                 .context("alerts.webhook_url cannot be used")?;
             add("webhook", None, Arc::new(webhook));
         }
-        if let Some(config) = &parts.mail {
-            add("mail", None, mail(config.clone(), "alerts.mail")?);
+        // A server may be there for the tenants' own addresses alone.
+        if let Some(config) = parts.mail.as_ref().filter(|mail| !mail.to.is_empty()) {
+            add("mail", None, mail(config.clone(), "alerts.mail_host")?);
         }
         for (id, own) in &parts.tenants {
             if let Some(address) = &own.slack {

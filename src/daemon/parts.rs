@@ -191,7 +191,13 @@ fn alert_parts(
         slack,
         webhook_url,
         webhook_secret,
-        mail,
+        mail_host: _, // these below
+        mail_port: _,
+        mail_encryption: _,
+        mail_user: _,
+        mail_password: _,
+        mail_from: _,
+        mail_to: _,
         from,
         group_for,
         raise_over,
@@ -211,7 +217,7 @@ fn alert_parts(
         webhook: webhook_url
             .as_ref()
             .map(|url| (url.as_str().to_owned(), webhook_secret.as_ref().map(value))),
-        mail: mail.as_ref().map(mail_config),
+        mail: mail_config(alerts),
         from: match from {
             config::AlertLevel::Notice => Severity::Notice,
             config::AlertLevel::Warning => Severity::Warning,
@@ -229,31 +235,25 @@ fn alert_parts(
     }
 }
 
-fn mail_config(mail: &config::MailSettings) -> MailConfig {
-    let config::MailSettings {
-        host,
-        port,
-        encryption,
-        user,
-        password,
-        from,
-        to,
-    } = mail;
-    MailConfig {
-        host: host.clone(),
-        port: u16::try_from(*port).unwrap_or(u16::MAX),
-        encryption: match encryption {
+/// Mail, where a server is stated; that the addresses are there was checked.
+fn mail_config(alerts: &config::Alerts) -> Option<MailConfig> {
+    let login = alerts.mail_user.clone().zip(alerts.mail_password.as_ref());
+    Some(MailConfig {
+        host: alerts.mail_host.clone()?,
+        port: u16::try_from(alerts.mail_port).unwrap_or(u16::MAX),
+        encryption: match alerts.mail_encryption {
             config::MailEncryption::StartTls => Encryption::StartTls,
             config::MailEncryption::Tls => Encryption::Tls,
             config::MailEncryption::None => Encryption::None,
         },
-        login: match (user, password) {
-            (Some(user), Some(password)) => Some((user.clone(), value(password))),
-            _ => None,
-        },
-        from: from.as_str().to_owned(),
-        to: to.iter().map(|to| to.as_str().to_owned()).collect(),
-    }
+        login: login.map(|(user, password)| (user, value(password))),
+        from: alerts.mail_from.as_ref()?.as_str().to_owned(),
+        to: alerts
+            .mail_to
+            .iter()
+            .map(|to| to.as_str().to_owned())
+            .collect(),
+    })
 }
 
 fn value(secret: &Secret) -> SecretString {

@@ -559,6 +559,8 @@ pub struct Message {
 pub fn compose(name: &str, mut alerts: Vec<Alert>) -> Option<Message> {
     alerts
         .sort_by(|a, b| (b.kind.severity(), a.at, &a.key).cmp(&(a.kind.severity(), b.at, &b.key)));
+    // What people call a tenant goes into headers and markup.
+    let name = name.replace(char::is_control, " ");
     let first = alerts.first()?;
     let severity = first.kind.severity();
     let text: String = first.text.chars().take(120).collect();
@@ -573,9 +575,9 @@ pub fn compose(name: &str, mut alerts: Vec<Alert>) -> Option<Message> {
     };
     Some(Message {
         severity,
-        name: name.to_owned(),
         subject: format!("roasd: {urgent}{name}: {text}{more}"),
         alerts,
+        name,
     })
 }
 

@@ -860,7 +860,11 @@ base_url = "http://127.0.0.1:1"
 base_url = "http://127.0.0.1:2"
 [alerts]
 webhook_url = "https://ops.example.com/alerts"
-mail = { host = "smtp.acme.example", user = "u", password = { env = "META_TOKEN" }, from = "roasd@acme.example", to = ["a@acme.example"] }
+mail_host = "smtp.acme.example"
+mail_user = "u"
+mail_password = { env = "META_TOKEN" }
+mail_from = "roasd@acme.example"
+mail_to = ["a@acme.example"]
 [tenants.acme]
 name = "Acme"
 currency = "USD"
@@ -904,10 +908,10 @@ fn other_value(path: &str, key: &Key) -> String {
         ("tenants.<id>.rules.kill_rule", _) => "raw",
         ("tenants.<id>.rules.ignorance_zone.join", _) => "and",
         ("tenants.<id>.hubspot.pipelines", _) => r#"["gym"]"#,
-        ("alerts.mail.to" | "tenants.<id>.alerts.mail_to", _) => r#"["other@acme.example"]"#,
+        ("alerts.mail_to" | "tenants.<id>.alerts.mail_to", _) => r#"["other@acme.example"]"#,
         ("alerts.slack" | "tenants.<id>.alerts.slack", _) => "https://hooks.example.com/x",
-        ("alerts.mail.encryption", _) => "tls",
-        ("alerts.mail.password", _) => "another-secret",
+        ("alerts.mail_encryption", _) => "tls",
+        ("alerts.mail_password", _) => "another-secret",
         ("alerts.from", _) => "warning",
         (path, Default::Text(_)) if path.ends_with("_property") => "other_property",
         (path, _) if path.ends_with("_secret") || path.ends_with("_token") => "another-secret",

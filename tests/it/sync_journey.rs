@@ -27,6 +27,12 @@ fn watching(seed: u64) -> Setup {
         .set("tenants.gym.schedule.sync_every", "1h")
 }
 
+/// A past of some dozens of deals, so that there is something to lose.
+fn with_a_past(vendors: &mut SandboxConfig) {
+    vendors.tenants[0].backlog_deals = 60;
+    vendors.tenants[0].backlog_as_lived = true;
+}
+
 /// The deals that a person can do something with.
 fn deals(world: &World) -> Vec<CrmDeal> {
     world.sandbox().crm(&tenant("gym")).unwrap()
@@ -176,9 +182,12 @@ async fn a_walk_that_is_broken_off_goes_on_where_it_was() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_whole_list_finds_what_was_deleted_and_restored() {
     let mut setup = watching(7);
-    setup.vendors = |vendors: &mut SandboxConfig| vendors.weather.lost = 1.0;
+    setup.vendors = |vendors: &mut SandboxConfig| {
+        with_a_past(vendors);
+        vendors.weather.lost = 1.0;
+    };
     let world = World::of(setup).await;
-    world.run_to(time::hours(60)).await;
+    world.run_to(time::hours(30)).await;
     let worthy = deals(&world);
     let worthy = worthy.iter().filter(|d| worth(Business::Gym, d) > 0);
     let deal = number(worthy.clone().next().unwrap());
@@ -233,11 +242,11 @@ async fn a_merge_carries_the_credit_over_to_a_third_deal() {
     let after = ledger(&*store, "gym").await;
     assert!(!after.contains_key(&gone), "it is part of another");
     let third = deals(&world);
-    let third = third
+    let mut third = third
         .iter()
         .map(|d| &d.id)
         .filter(|d| d.as_str().starts_with('4'));
-    let third = third.last().unwrap();
+    let third = third.next_back().unwrap();
     let (left, left_by) = &after[third];
     assert!(left >= sum && left_by[0].0 == by_ad[0].0, "{left_by:?}");
     assert_true(&world).await;
@@ -352,12 +361,17 @@ async fn by_road(
     let mut setup = watching(seed);
     setup.vendors = match road {
         Road::Webhooks => |vendors| {
+            with_a_past(vendors);
             vendors.weather.lost = 0.0;
             vendors.weather.duplicated = 0.0;
             vendors.weather.late = 0.0;
         },
-        Road::Sync => |vendors| vendors.weather.lost = 1.0,
+        Road::Sync => |vendors| {
+            with_a_past(vendors);
+            vendors.weather.lost = 1.0;
+        },
         Road::Weather => |vendors| {
+            with_a_past(vendors);
             vendors.weather.lost = 0.3;
             vendors.weather.duplicated = 0.3;
             vendors.weather.late = 0.4;
@@ -398,9 +412,7 @@ async fn both_roads_end_in_the_same_ledger_whatever_the_order() {
             .map(|(deal, (sum, _))| (deal.clone(), *sum));
         let sums: BTreeMap<DealId, i64> = sums.filter(|(_, sum)| *sum != 0).collect();
         assert_eq!(sums, truth, "seed {seed}");
-        // Deals were earned on and lost again; some stand.
-        assert!(by_webhooks.len() > 5, "seed {seed}: {by_webhooks:?}");
-        assert!(!truth.is_empty(), "seed {seed}");
+        assert!(truth.len() > 5, "seed {seed}: {truth:?}");
         for road in [Road::Sync, Road::Weather] {
             let (by_road, same) = by_road(seed, road).await;
             assert_eq!(same, truth, "seed {seed}, {road:?}: another market");

@@ -358,7 +358,9 @@ mod tests {
     #[tokio::test]
     async fn searches_are_three_a_second() {
         let times = turns(true, 31).await;
-        assert_eq!(time::between(times[0], times[30]), time::seconds(10));
+        // To the limiter's own precision.
+        let took = time::between(times[0], times[30]) - time::seconds(10);
+        assert!(took.abs() < time::millis(1), "{took:#}");
     }
 
     fn stepped() -> (SteppedClock, PortalPace) {

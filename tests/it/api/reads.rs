@@ -141,7 +141,7 @@ async fn sell(world: &World, of: &TenantId) {
     };
     let store = &world.store;
     store
-        .record_deals(of, &[deal.clone()], &[], at(1))
+        .record_deals(of, std::slice::from_ref(&deal), &[], at(1))
         .await
         .unwrap();
     let unsettled = store.unsettled_deals(of, at(2), 9).await.unwrap().remove(0);

@@ -150,7 +150,7 @@ pub(super) async fn one_claim_of_many_gets_a_message(db: Db) {
     seen.sort();
     seen.dedup();
     assert_eq!(seen.len(), all, "none twice: {seen:?}");
-    assert!(all <= 8 && all >= 6, "{seen:?}");
+    assert!((6..=8).contains(&all), "{seen:?}");
 }
 
 pub(super) async fn a_day_is_counted_by_its_changes(db: Db) {
