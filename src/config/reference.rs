@@ -230,6 +230,10 @@ mod tests {
             ("ACME_META_APP_SECRET", "x"),
             ("ACME_HUBSPOT_TOKEN", "x"),
             ("ACME_HUBSPOT_SECRET", "x"),
+            ("ROASD_SLACK_URL", "x"),
+            ("ROASD_ALERTS_SECRET", "x"),
+            ("ROASD_SMTP_PASSWORD", "x"),
+            ("ACME_SLACK_URL", "x"),
         ]);
         // A rehearsal's clock is refused with the vendors' real addresses; all else must be fine.
         let faults = Config::from_text("config.toml", &all_in_force(), &secrets).unwrap_err();

@@ -36,6 +36,8 @@ const Z90: f64 = 1.644_853_626_951_472_2;
 const ENOUGH: f64 = 20.0;
 /// A difference that is not worth a word.
 const SMALL: f64 = 0.10;
+/// An interval whose lower end is a smaller share of its upper one tells nothing yet.
+const TELLING: f64 = 0.05;
 
 /// How a deal stands.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -167,6 +169,8 @@ impl StageWorth {
         self.known >= ENOUGH
             && !self.worth.holds(configured)
             && off > SMALL * configured.max(self.worth.mid)
+            // What may be anything contradicts nothing, not even a value of zero.
+            && self.worth.low >= TELLING * self.worth.high
     }
 
     /// What there is to say of the value: "show_up is worth 6,100 on the last 214 deals, configured

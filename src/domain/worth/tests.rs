@@ -86,6 +86,24 @@ fn many_deals_outweigh_the_configuration_and_it_is_said() {
 }
 
 #[test]
+fn what_may_be_anything_contradicts_nothing() {
+    let mut lead = worth(&shows(214, 87, 127, 15_000), 60.0).swap_remove(0);
+    lead.configured = Money::from_minor(0, USD);
+    lead.worth = Interval {
+        mid: 1.5,
+        low: 0.001,
+        high: 5_000.0,
+    };
+    assert!(!lead.drifts(), "{lead:?}");
+    lead.worth = Interval {
+        mid: 600.0,
+        low: 400.0,
+        high: 900.0,
+    };
+    assert!(lead.drifts(), "{lead:?}");
+}
+
+#[test]
 fn open_deals_count_for_the_time_they_had() {
     let known = shows(100, 50, 50, 15_000);
     let rate = |extra: &[Course]| {
