@@ -118,7 +118,13 @@ async fn begin_with(
     statement: &'static str,
 ) -> Result<Tx, StoreError> {
     let pool = pool.clone();
-    let begun = tokio::spawn(async move { pool.begin_with(statement).await });
+    let within = patience.answer;
+    let begun = tokio::spawn(async move {
+        // Whoever is silent for so long is gone: the connection is let go, so that the pool replaces it.
+        tokio::time::timeout(within, pool.begin_with(statement))
+            .await
+            .unwrap_or(Err(sqlx::Error::PoolTimedOut))
+    });
     let begun = async { begun.await.map_err(|_| sqlx::Error::WorkerCrashed)? };
     Ok(Session {
         conn: patience.answer(doing, begun).await?,
