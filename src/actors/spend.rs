@@ -101,7 +101,7 @@ pub struct Restarted {
     pub under_way: u64,
 }
 
-/// Queues the changes that resume what [`stop`] has paused and nobody has resumed since. Without such
+/// Queues the changes that resume what [`stop()`] has paused and nobody has resumed since. Without such
 /// a stop it does nothing.
 ///
 /// # Errors

@@ -53,7 +53,7 @@ section! {
     pub struct TenantAlerts {
         /// An incoming webhook for this tenant's alone.
         slack: Option<Secret> = optional("{ env = \"ACME_SLACK_URL\" }"),
-        /// Addresses for this tenant's alone; the server is that of [alerts].
+        /// Addresses for this tenant's alone; the server is `alerts.mail_host`.
         mail_to: Vec<MailAddress> = default("[]"),
     }
 }

@@ -17,6 +17,12 @@ async fn exec(conn: &mut PgConnection, statement: &'static str) {
 }
 
 async fn store(database: &Database, options: PostgresOptions) -> Db {
+    // Some of these options have no patience, and a busy machine may be late.
+    for _ in 0..9 {
+        if let Ok(store) = PostgresStore::open(database.url(), options.clone()).await {
+            return Arc::new(store);
+        }
+    }
     let store = PostgresStore::open(database.url(), options).await.unwrap();
     Arc::new(store)
 }
