@@ -30,6 +30,24 @@ pub struct StageHealth {
     pub is_down: bool,
 }
 
+impl StageHealth {
+    /// Takes in a report of `now`: what stood in the way, or that nothing did.
+    pub fn report(&mut self, now: Timestamp, trouble: Option<String>) {
+        self.last_report = Some(now);
+        match trouble {
+            None => {
+                self.last_success = Some(now);
+                self.trouble = None;
+                self.trouble_since = None;
+            }
+            Some(why) => {
+                self.trouble = Some(why);
+                self.trouble_since.get_or_insert(now);
+            }
+        }
+    }
+}
+
 /// What is known of one tenant's health.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TenantHealth {

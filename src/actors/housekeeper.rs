@@ -169,20 +169,9 @@ impl Actor for HousekeeperActor {
                 time::add(now, RETRY)
             }
         };
-        state.board.update_single(Single::Housekeeper, |health| {
-            health.last_report = Some(now);
-            match trouble {
-                None => {
-                    health.last_success = Some(now);
-                    health.trouble = None;
-                    health.trouble_since = None;
-                }
-                Some(why) => {
-                    health.trouble = Some(why);
-                    health.trouble_since.get_or_insert(now);
-                }
-            }
-        });
+        state
+            .board
+            .update_single(Single::Housekeeper, |health| health.report(now, trouble));
         state.timer.abort();
         state.timer = arm(&state.clock, next, &myself);
         drop(lifeline.untie());

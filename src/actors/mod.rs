@@ -1,5 +1,5 @@
-//! The tree of actors: a root, one subtree per tenant, in each five stages, one housekeeper, and
-//! one placement where several nodes share the store.
+//! The tree of actors: a root, one subtree per tenant, in each five stages, one housekeeper,
+//! one outbox, and one placement where several nodes share the store.
 //! Messages are nudges; the truth is in the store.
 
 pub mod attribution;

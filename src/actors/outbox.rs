@@ -195,20 +195,9 @@ impl Actor for OutboxActor {
                 },
             }
         };
-        state.board.update_single(Single::Outbox, |health| {
-            health.last_report = Some(now);
-            match trouble {
-                None => {
-                    health.last_success = Some(now);
-                    health.trouble = None;
-                    health.trouble_since = None;
-                }
-                Some(why) => {
-                    health.trouble = Some(why);
-                    health.trouble_since.get_or_insert(now);
-                }
-            }
-        });
+        state
+            .board
+            .update_single(Single::Outbox, |health| health.report(now, trouble));
         state.timer.abort();
         state.timer = arm(&state.clock, next, &myself);
         drop(lifeline.untie());
@@ -225,9 +214,8 @@ impl OutboxState {
     ) -> Result<(Option<String>, Timestamp), StoreError> {
         let outcome = self.gather(alerting, self.clock.now()).await;
         // An outage is everyone's; what is broken of one tenant keeps no message of others back.
-        if matches!(outcome, Err(StoreError::Unavailable { .. })) {
-            outcome?;
-            return Ok((None, time::add(self.clock.now(), EVERY)));
+        if let Err(error @ StoreError::Unavailable { .. }) = outcome {
+            return Err(error);
         }
         self.send(alerting).await?;
         outcome?;

@@ -287,20 +287,13 @@ impl TenantState {
             hold,
         } = report;
         let now = self.context.clock.now();
+        let trouble = match &progress {
+            Progress::Degraded(why) => Some(why.clone()),
+            Progress::Advanced | Progress::Idle | Progress::NeedsSync => None,
+        };
         self.board
             .update_stage(&self.context.tenant.id, stage, |health| {
-                health.last_report = Some(now);
-                match &progress {
-                    Progress::Degraded(why) => {
-                        health.trouble = Some(why.clone());
-                        health.trouble_since.get_or_insert(now);
-                    }
-                    Progress::Advanced | Progress::Idle | Progress::NeedsSync => {
-                        health.last_success = Some(now);
-                        health.trouble = None;
-                        health.trouble_since = None;
-                    }
-                }
+                health.report(now, trouble);
             });
         if let Some(child) = self.children.get_mut(&stage) {
             child.is_busy = false;
