@@ -123,6 +123,8 @@
     visit = 0;
   });
 
+  // A tag that ran before the page's forms were there, in a browser that tells of no mutations.
+  d.addEventListener('DOMContentLoaded', soon);
   quiet(() => new MutationObserver(soon).observe(d, { childList: true, subtree: true }))();
   d.addEventListener('submit', fill, true);
   w.addEventListener('popstate', soon);

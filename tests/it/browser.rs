@@ -56,6 +56,7 @@ async fn page(
     let mut before = "";
     let mut attributes = "";
     let mut times = 1;
+    let mut loading = "async";
     match uri.path() {
         "/required" => attributes = "data-consent=required",
         "/given" => attributes = "data-consent=given",
@@ -71,13 +72,15 @@ async fn page(
                 Object.defineProperty(window, 'localStorage', { get() { throw new Error('denied'); } });
                 Object.freeze(history); window.MutationObserver = undefined;";
             attributes = "data-consent=given";
+            // The script runs before there is a form, and nothing tells it of the form.
+            loading = "";
         }
         "/beacon" => before = "window.fetch = () => Promise.reject(new Error('blocked'));",
         "/twice" => times = 2,
         _ => {}
     }
     let tags =
-        format!("<script async src=\"{daemon}/t/gym.js\" {attributes}></script>").repeat(times);
+        format!("<script {loading} src=\"{daemon}/t/gym.js\" {attributes}></script>").repeat(times);
     let html = format!("{HEAD}<script>{before}</script>{tags}<body>{FORM}<div id=app></div>");
     let headers = [
         (header::CONTENT_SECURITY_POLICY, policy),
