@@ -19,6 +19,7 @@ use crate::domain::autonomy::AutonomyRules;
 use crate::domain::fx::FxTable;
 use crate::domain::ids::{AdAccountId, AdId, TenantId};
 use crate::domain::limits::{DurationRange, GuardLimits};
+use crate::domain::manage::Manage;
 use crate::domain::money::Currency;
 use crate::domain::naming::Naming;
 use crate::domain::policy::{Mode, Policy, PolicyParams};
@@ -62,6 +63,8 @@ pub struct TenantSettings {
     pub limits: GuardLimits,
     /// How far roasd may act on its own.
     pub autonomy: AutonomyRules,
+    /// The campaigns that it works on.
+    pub manage: Manage,
     /// How long a proposal waits for a person.
     pub approval_expiry: SignedDuration,
     /// The funnel.

@@ -171,6 +171,21 @@ impl ExecutorWork {
     async fn execute(&self, claimed: ClaimedChange) -> Result<bool, StoreError> {
         let change = &claimed.change;
         let proposed = &change.proposed;
+        if change.attempt > ATTEMPTS_MAX {
+            // Whoever tried it did not live to settle it: it is not tried for ever.
+            let detail =
+                format!("{ATTEMPTS_MAX} attempts at it ended without a word; it is given up");
+            let vendor_request = None;
+            self.settle(
+                change,
+                Settlement::Failed {
+                    detail,
+                    vendor_request,
+                },
+            )
+            .await?;
+            return Ok(true);
+        }
         let is_pause = proposed.requested == Target::Status(RunStatus::Paused);
         let (write, read) = if is_pause {
             (CallKind::SafetyWrite, CallKind::SafetyWrite)
@@ -622,8 +637,8 @@ impl ExecutorWork {
         let quality = self.quality(&structure, now).await?;
         let tripped = breakers::look(&self.context, &zone, now).await?;
         let hands_off = match proposed.requested {
-            Target::DailyBudget(_) => structure.budget_hands_off(entity),
-            Target::Status(_) => structure.status_hands_off(entity),
+            Target::DailyBudget(_) => tenant.manage.budget_hands_off(&structure, entity),
+            Target::Status(_) => tenant.manage.status_hands_off(&structure, entity),
         };
         let live_ads_in_ad_set = match entity {
             EntityRef::Ad(ad) => structure.ads.get(ad).map(|ad| live_ads(&structure, ad)),

@@ -1,4 +1,4 @@
-//! All that may be asked of the tree of actors from outside: nudges and health.
+//! All that may be asked of the tree of actors from outside: nudges, health, and stopping all spend.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,6 +8,7 @@ use ractor::ActorRef;
 pub use super::attribution::reported::{Reported, Traces};
 use super::root::RootMsg;
 pub use super::root::Single;
+pub use super::spend;
 pub use super::stage::Stage;
 use crate::clock::Clock;
 use crate::domain::ids::TenantId;

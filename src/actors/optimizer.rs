@@ -250,6 +250,7 @@ impl OptimizerWork {
         now: Timestamp,
     ) -> Vec<BudgetEntity> {
         let limits = &self.context.tenant.limits;
+        let manage = &self.context.tenant.manage;
         let campaigns = structure
             .campaigns
             .values()
@@ -263,15 +264,13 @@ impl OptimizerWork {
             let Some((Budget::Daily(budget), name, _)) = structure.settings(&entity) else {
                 continue;
             };
-            if structure.budget_hands_off(&entity)
-                == Some(crate::domain::structure::HandsOff::Ended)
-            {
+            let hands_off = manage.budget_hands_off(structure, &entity);
+            if hands_off == Some(crate::domain::structure::HandsOff::Ended) {
                 continue;
             }
             let may_move_at = next_allowed(&entity, actions, limits.changes_per_ad_set_per_day);
             let untouchable =
-                structure
-                    .budget_hands_off(&entity)
+                hands_off
                     .map(|reason| reason.to_string())
                     .or_else(|| {
                         let (_, until, why) = frozen.iter().find(|(e, ..)| *e == entity)?;
@@ -363,8 +362,11 @@ impl OptimizerWork {
             .values()
             .map(|ad| {
                 let entity = EntityRef::Ad(ad.id.clone());
-                let untouchable = structure
-                    .status_hands_off(&entity)
+                let untouchable = self
+                    .context
+                    .tenant
+                    .manage
+                    .status_hands_off(structure, &entity)
                     .map(|reason| reason.to_string())
                     .or_else(|| {
                         let (_, until, why) = frozen.iter().find(|(e, ..)| *e == entity)?;

@@ -6,6 +6,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::domain::change::PendingChange;
 use crate::domain::ids::{ChangeId, TenantId};
+use crate::domain::manage::Manage;
 use crate::domain::naming::Naming;
 use crate::domain::stop;
 use crate::domain::structure::{EntityRef, HandsOff};
@@ -63,6 +64,7 @@ impl Names<'_> {
 pub async fn stop(
     store: &dyn Store,
     tenant: &TenantId,
+    manage: &Manage,
     actor: &str,
     now: Timestamp,
 ) -> Result<Stopped, StoreError> {
@@ -77,7 +79,7 @@ pub async fn stop(
         counter: 0,
     };
     let reason = format!("{actor} stopped all spend");
-    let stops = stop::stops(&structure, tenant, &reason, now, || names.next());
+    let stops = stop::stops(&structure, manage, tenant, &reason, now, || names.next());
     let campaigns = stops.changes.len() as u64;
     for change in &stops.changes {
         store.propose(change, now).await?;

@@ -21,6 +21,7 @@ pub mod run;
 pub mod sandbox;
 pub mod stages;
 pub mod status;
+pub mod structure;
 pub mod sync;
 pub mod table;
 pub mod token;
@@ -106,6 +107,10 @@ enum Command {
     ///
     /// Example:  roasd stages acme
     Stages(stages::StagesArgs),
+    /// Show who holds the budgets of an account, and what roasd leaves alone and why.
+    ///
+    /// Example:  roasd structure acme
+    Structure(structure::StructureArgs),
     /// Show the nodes that share the store, and which of them works for which tenant.
     ///
     /// Example:  roasd nodes --leases
@@ -256,6 +261,7 @@ async fn over_the_store(
         Command::Coverage(args) => coverage::run(&args, &ctx, out).await,
         Command::Doctor(args) => doctor::run(&args, &ctx, out).await,
         Command::Stages(args) => stages::run(&args, &ctx, out).await,
+        Command::Structure(args) => structure::run(&args, &ctx, out).await,
         Command::Nodes(args) => nodes::run(&args, &ctx, out).await,
         Command::Sync(args) => sync::run(&args, &ctx, out).await,
         Command::Changes(args) => changes::run(&args, &ctx, out).await,

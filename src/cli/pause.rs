@@ -57,7 +57,10 @@ pub async fn pause(args: &PauseArgs, ctx: &CliContext, out: Out<'_>) -> anyhow::
     let mut stopped = Vec::new();
     if args.stop_spend {
         for tenant in ctx.chosen(tenant).await?.unwrap_or_default() {
-            let told = spend::stop(ctx.store.as_ref(), &tenant, &held.by, held.since).await?;
+            let manage = ctx.config.tenants.get(&tenant);
+            let manage = manage.map(|t| t.settings.manage()).unwrap_or_default();
+            let store = ctx.store.as_ref();
+            let told = spend::stop(store, &tenant, &manage, &held.by, held.since).await?;
             stopped.push((tenant, told));
         }
     }

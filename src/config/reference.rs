@@ -133,6 +133,9 @@ const EXAMPLE: &str = r##"# A tenant, to be copied. The name in brackets is its 
 #portal_id = 12345678
 # A token with read rights on deals, contacts and deal schemas.
 #access_token = { env = "ACME_HUBSPOT_TOKEN" }
+# Campaigns of the account by id, where roasd is to work on these alone; see [defaults.manage].
+#[tenants.acme.manage]
+#ids = []
 #[tenants.acme.budget]
 # The most that all daily budgets together may come to. It has no default: this is your money.
 # Meta may spend 1.75 times a daily budget on one day and 7 times it in a week.

@@ -13,8 +13,9 @@ use super::stages::{Stage, StageSettings, Template};
 use super::tree::{Node, Value};
 use super::value::{checked_text, choice, words};
 use crate::domain::autonomy::{Autonomy, AutonomyRules};
-use crate::domain::ids::{AdAccountId, PipelineId, PortalId, TenantId};
+use crate::domain::ids::{AdAccountId, CampaignId, PipelineId, PortalId, TenantId};
 use crate::domain::limits::{BreakerLimits, DurationRange, GuardLimits, QualityLimits};
+use crate::domain::manage::{EmptyGlob, Glob, Manage};
 use crate::domain::money::{Currency, Money, Percentage};
 use crate::domain::safety::{Blackout, BusinessHours, Calendar};
 use crate::domain::time::SignedDuration;
@@ -194,6 +195,8 @@ section! {
         meta: TenantMeta = table(),
         /// The CRM account; a tenant in direct mode may do without.
         hubspot: Option<TenantHubSpot> = optional("{ portal_id = 12345678, … }"),
+        /// The campaigns that roasd works on.
+        manage: ManageSettings = table(),
         /// Ceilings and steps of budgets.
         budget: BudgetSettings = table(),
         /// Who, besides, is told of this tenant.
@@ -214,6 +217,41 @@ section! {
         rules: Rules = table(),
         /// What stages are worth, in order of the funnel; instead of a template.
         stages: Option<StageSettings> = optional("{ lead = { value = \"0\", confidence = 0.10 } }").own(),
+    }
+}
+
+impl TenantSettings {
+    /// The campaigns that roasd works on.
+    #[must_use]
+    pub fn manage(&self) -> Manage {
+        let ManageSettings { ids, names } = &self.manage;
+        Manage {
+            ids: ids.iter().cloned().collect(),
+            names: names.clone(),
+        }
+    }
+}
+
+section! {
+    /// The campaigns that roasd works on: all of the account, unless some are named here by id or by
+    /// name. It reads and learns from the others too, and never changes them.
+    pub struct ManageSettings {
+        /// Campaigns by id.
+        ids: Vec<CampaignId> = default("[]").own(),
+        /// Campaigns by name: "*" stands for any text, "?" for one character, capitals do not matter.
+        names: Vec<Glob> = default("[]"),
+    }
+}
+
+impl FromNode for Glob {
+    fn read(node: &Node, _path: &str, cx: &mut Context<'_>) -> Option<Self> {
+        let text = cx.text(node, "a pattern in quotes", "\"Leads *\"")?;
+        text.parse()
+            .map_err(|error: EmptyGlob| {
+                let remedy = "write for example \"Leads *\"";
+                cx.fault(FaultKind::BadValue, node, error.to_string(), remedy);
+            })
+            .ok()
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::fault::FaultKind;
 use super::read::{Context, FromNode, nearest};
 use super::tree::{Node, Value};
-use crate::domain::ids::{AdAccountId, PipelineId, PortalId};
+use crate::domain::ids::{AdAccountId, CampaignId, PipelineId, PortalId};
 
 impl FromNode for String {
     fn read(node: &Node, _path: &str, cx: &mut Context<'_>) -> Option<Self> {
@@ -146,6 +146,7 @@ macro_rules! read_id {
 read_id! {
     AdAccountId, "an ad account in quotes", "\"act_1234567890\"";
     PipelineId, "a pipeline's id in quotes", "\"default\"";
+    CampaignId, "a campaign's id in quotes", "\"120210000000000\"";
 }
 
 impl<T: FromNode> FromNode for Vec<T> {

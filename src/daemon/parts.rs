@@ -500,6 +500,7 @@ fn tenant_settings(
         fx,
         meta: own_meta,
         hubspot: _, // the client's, and the currency of its deals below
+        manage: _,  // as it is in force
         budget: _,  // the guards', with the limits and the quality
         alerts: _,  // the outbox's
         limits: _,
@@ -539,6 +540,7 @@ fn tenant_settings(
         currency: *currency,
         limits: tenant.guard_limits(),
         autonomy: *autonomy,
+        manage: tenant.settings.manage(),
         approval_expiry: *approvals_expire,
         stages: StageTable::new(stages.collect(), *currency)?,
         fx: rates,

@@ -19,6 +19,7 @@ pub mod invariants;
 pub mod keyed_hash;
 pub mod lead;
 pub mod limits;
+pub mod manage;
 pub mod money;
 pub mod naming;
 pub mod plan;

@@ -7,6 +7,7 @@ use super::change::{
     ChangeState, Origin, PendingChange, ProposedChange, Target, UNDO_LIFE, undo_of,
 };
 use super::ids::{ChangeId, TenantId};
+use super::manage::Manage;
 use super::structure::{EntityRef, HandsOff, RunStatus, Structure};
 use super::time::{self, Timestamp};
 
@@ -23,6 +24,7 @@ pub struct Stops {
 #[must_use]
 pub fn stops(
     structure: &Structure,
+    manage: &Manage,
     tenant: &TenantId,
     reason: &str,
     now: Timestamp,
@@ -35,7 +37,7 @@ pub fn stops(
         .filter(|campaign| campaign.status == RunStatus::Active);
     for campaign in running {
         let entity = EntityRef::Campaign(campaign.id.clone());
-        if let Some(why) = structure.status_hands_off(&entity) {
+        if let Some(why) = manage.status_hands_off(structure, &entity) {
             left.push((entity, campaign.name.clone(), why));
             continue;
         }

@@ -390,6 +390,8 @@ pub enum HandsOff {
     LegacyAdvantage(String),
     /// The object it belongs to is not known.
     UnknownParent,
+    /// Its owner did not give it to roasd (`manage`).
+    NotManaged,
 }
 
 impl fmt::Display for HandsOff {
@@ -410,6 +412,7 @@ impl fmt::Display for HandsOff {
                 )
             }
             Self::UnknownParent => f.write_str("the campaign or ad set it belongs to is not known"),
+            Self::NotManaged => f.write_str("its campaign is not among those under `manage`"),
         }
     }
 }

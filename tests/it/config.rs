@@ -901,6 +901,8 @@ fn other_value(path: &str, key: &Key) -> String {
         ("tenants.<id>.currency", _) => "EUR",
         ("tenants.<id>.click_origins", _) => r#"["https://acme.example"]"#,
         ("tenants.<id>.meta.page_ids", _) => r#"["101234567890123"]"#,
+        ("tenants.<id>.manage.ids", _) => r#"["120210000000000"]"#,
+        ("tenants.<id>.manage.names", _) => r#"["Leads *"]"#,
         ("tenants.<id>.calendar.blackouts", _) => r#"["Fri 18:00..Mon 08:00"]"#,
         ("tenants.<id>.calendar.outside_hours", _) => "everything",
         ("tenants.<id>.fx", _) => r#"{ EUR = "1.08" }"#,

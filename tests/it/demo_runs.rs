@@ -5,6 +5,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use rand::{RngExt as _, SeedableRng as _};
+use rand_chacha::ChaCha12Rng;
 use roasd::config::{Config, Environment};
 use roasd::domain::audit::ChainedEntry;
 use roasd::domain::time;
@@ -64,34 +66,48 @@ fn the_same_seed_gives_the_same_result() {
     assert_eq!(first, second);
 }
 
-#[tokio::test]
-async fn a_kill_loses_nothing_and_nothing_happens_twice() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut killed = Reaped(demo(dir.path(), 3).spawn().unwrap());
-    // In the middle of the work: some changes are made, some are not.
-    for _ in 0..6_000 {
-        if accepted(dir.path()) >= 5 || killed.0.try_wait().unwrap().is_some() {
-            break;
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    assert!(
-        killed.0.try_wait().unwrap().is_none(),
-        "the demo ended before it could be killed"
-    );
-    killed.0.kill().unwrap(); // SIGKILL
-    killed.0.wait().unwrap();
-    let before = accepted(dir.path());
-    assert!(before >= 5, "{before}");
+/// A number from the environment.
+fn number(name: &str, otherwise: u64) -> u64 {
+    let given = std::env::var(name).ok();
+    given.and_then(|n| n.parse().ok()).unwrap_or(otherwise)
+}
 
-    let done = demo(dir.path(), 3).output().unwrap();
-    assert!(
-        done.status.success(),
-        "{}",
-        String::from_utf8_lossy(&done.stderr)
-    );
+/// The real process is killed at instants that chance picks, in the middle of its work:
+/// `ROASD_KILLS=200` kills it so often, `ROASD_KILL_SEED` picks other instants.
+#[tokio::test]
+async fn kills_lose_nothing_and_nothing_happens_twice() {
+    let (kills, seed) = (number("ROASD_KILLS", 2), number("ROASD_KILL_SEED", 1));
+    let days = u32::try_from(3 + kills / 8).unwrap();
+    let mut rng = ChaCha12Rng::seed_from_u64(seed);
+    let dir = tempfile::tempdir().unwrap();
+    let mut killed = 0;
+    for _ in 0..kills {
+        let before = accepted(dir.path());
+        let mut running = Reaped(demo(dir.path(), days).spawn().unwrap());
+        // Some changes are made, some are not; then any instant of the next half second.
+        for _ in 0..6_000 {
+            let has_begun = accepted(dir.path()) > before;
+            if has_begun || running.0.try_wait().unwrap().is_some() {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        std::thread::sleep(Duration::from_millis(rng.random_range(0..500)));
+        if running.0.try_wait().unwrap().is_some() {
+            break; // the month is over
+        }
+        running.0.kill().unwrap(); // SIGKILL
+        running.0.wait().unwrap();
+        killed += 1;
+        assert!(accepted(dir.path()) > before, "it works between kills");
+    }
+    assert!(killed > 0, "the demo ended before it could be killed");
+
+    let done = demo(dir.path(), days).output().unwrap();
+    let told = String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.success(), "{told}");
     let after = accepted(dir.path());
-    assert!(after > before, "it went on after the restart");
+    println!("killed {killed} times, {after} writes");
     // What Meta accepted is what the audit log says was completed, one to one.
     let file = dir.path().join("config.toml");
     let config = Config::load(Some(&file), &Environment::empty()).unwrap();

@@ -5,6 +5,7 @@ use std::time::Duration;
 use roasd::actors::spend;
 use roasd::clock::{Clock as _, wall_sleep};
 use roasd::domain::change::Target;
+use roasd::domain::manage::Manage;
 use roasd::domain::structure::{EntityRef, RunStatus};
 use roasd::domain::time;
 use roasd::store::tenants::Held;
@@ -75,7 +76,8 @@ async fn a_stop_pauses_what_runs_and_a_restart_resumes_only_that() {
     };
     store.pause(Some(&gym), &held).await.unwrap();
     let before = world.writes().len();
-    let stopped = spend::stop(store.as_ref(), &gym, "cli:sim", now)
+    let manage = Manage::default();
+    let stopped = spend::stop(store.as_ref(), &gym, &manage, "cli:sim", now)
         .await
         .unwrap();
     assert_eq!(stopped.campaigns, running.len() as u64);

@@ -590,4 +590,28 @@ async fn a_seed_repeats_itself() {
     assert!(!first.1.is_empty(), "something was written");
 }
 
+#[tokio::test]
+async fn a_change_that_ends_every_process_is_given_up_after_three() {
+    let mut sim = Sim::new(5).await;
+    sim.meta.be_good(true);
+    sim.meta.be_deadly();
+    let mut process = sim.process().await;
+    while sim.changes().await.is_empty() {
+        sim.propose().await;
+    }
+    sim.person_decides().await;
+    let mut ends = 0;
+    for _ in 0..8 {
+        sim.clock.jump(time::hours(5));
+        if !sim.look(&mut process).await {
+            ends += 1;
+            process = sim.process().await;
+        }
+    }
+    let changes = sim.changes().await;
+    let worst = changes.iter().map(|change| change.attempt).max();
+    assert!(ends <= 3 && worst <= Some(4), "{ends} ends: {changes:?}");
+    guards::check(&mut sim).await;
+}
+
 pub(crate) type Bell = Arc<Notify>;

@@ -17,6 +17,8 @@ use super::{Sim, gym};
 struct Sent<'a> {
     write: &'a Write,
     change: &'a PendingChange,
+    /// It was set back by somebody before roasd could look, and so taken for one without effect.
+    is_void: bool,
 }
 
 impl Sent<'_> {
@@ -69,7 +71,31 @@ pub(super) async fn check(sim: &mut Sim) {
         let (n, intent) = found.unwrap_or_else(|| panic!("a write without an intent: {write:?}"));
         *from = n + 1;
         let change = by_id[&intent.change];
-        sent.push(Sent { write, change });
+        let of_it = lines
+            .iter()
+            .filter(|l| l.change.as_ref() == Some(&intent.change));
+        let mut later = of_it.skip_while(|l| l.event != AuditEvent::Executing || l.at != intent.at);
+        let next = later.nth(1);
+        let is_void =
+            next.is_some_and(|l| matches!(l.event, AuditEvent::Deferred | AuditEvent::Failed));
+        if is_void {
+            let after = journal
+                .iter()
+                .skip_while(|w| !std::ptr::eq(*w, write))
+                .skip(1);
+            let is_set_back = after
+                .take_while(|w| !w.is_ours || w.entity != write.entity)
+                .any(|w| w.entity == write.entity && w.after == write.before);
+            assert!(
+                is_set_back,
+                "carried out and told as without effect: {write:?}"
+            );
+        }
+        sent.push(Sent {
+            write,
+            change,
+            is_void,
+        });
     }
     for (n, one) in sent.iter().enumerate() {
         guards(sim, &sent[..n], one);
@@ -126,13 +152,15 @@ fn within<'a>(
     counts: impl Fn(&Sent<'a>) -> bool,
 ) -> u32 {
     let opens = time::sub(one.write.at, window);
-    let found = earlier.iter().filter(|e| e.write.at > opens && counts(e));
+    let found = earlier
+        .iter()
+        .filter(|e| e.write.at > opens && !e.is_void && counts(e));
     u32::try_from(found.count()).unwrap()
 }
 
 fn guards(sim: &Sim, earlier: &[Sent<'_>], one: &Sent<'_>) {
     let limits = &sim.settings.limits;
-    let Sent { write, change } = one;
+    let Sent { write, change, .. } = one;
     let told = || format!("{write:?} for {change:?}");
     assert!(!write.while_paused, "paused: {}", told());
     let paused = Target::Status(RunStatus::Paused);

@@ -61,6 +61,8 @@ struct State {
     values: BTreeMap<EntityRef, Target>,
     journal: Vec<Write>,
     is_good: bool,
+    /// Whoever reads an object ends.
+    is_deadly: bool,
     is_paused: bool,
     is_synced: bool,
     interruption: Option<Interruption>,
@@ -124,6 +126,7 @@ impl SimMeta {
                 values,
                 journal: Vec::new(),
                 is_good: false,
+                is_deadly: false,
                 is_paused: false,
                 is_synced: true,
                 interruption: None,
@@ -140,6 +143,10 @@ impl SimMeta {
 
     pub(super) fn be_good(&self, is_good: bool) {
         self.lock().is_good = is_good;
+    }
+
+    pub(super) fn be_deadly(&self) {
+        self.lock().is_deadly = true;
     }
 
     pub(super) fn set_paused(&self, is_paused: bool) {
@@ -396,7 +403,8 @@ impl MetaAds for SimMeta {
         _currency: Currency,
         entity: &EntityRef,
     ) -> Result<Option<LiveSettings>, VendorError> {
-        if self.trouble(25) {
+        let is_deadly = self.lock().is_deadly;
+        if is_deadly || self.trouble(25) {
             self.interrupt(Interruption::Crash).await;
         }
         if self.trouble(20) {
