@@ -2,6 +2,7 @@
 //! a deal is credited as it is.
 
 mod deal;
+mod standing;
 
 use std::fmt::Write as _;
 
@@ -65,6 +66,7 @@ pub async fn run(args: &ExplainArgs, ctx: &CliContext, out: Out<'_>) -> anyhow::
     };
     // A rationale that cannot be read must not hide the paragraph.
     let rationale: Value = serde_json::from_str(&decision.rationale_json).unwrap_or_default();
+    let beside = standing::of(&run, &decision);
     if ctx.json {
         let audit: Vec<_> = lines.iter().map(line_json).collect();
         print_json(
@@ -83,6 +85,7 @@ pub async fn run(args: &ExplainArgs, ctx: &CliContext, out: Out<'_>) -> anyhow::
                 "to": decision.to,
                 "paragraph": decision.paragraph,
                 "rationale": rationale,
+                "ads": beside.as_deref().map(standing::json),
                 "change": change.as_ref().map(change_json),
                 "audit": audit,
             }),
@@ -95,6 +98,9 @@ pub async fn run(args: &ExplainArgs, ctx: &CliContext, out: Out<'_>) -> anyhow::
         numbers(&mut text, &rationale);
     } else {
         text.push_str("\nThe stored numbers cannot be read by this roasd.\n");
+    }
+    if let Some(beside) = &beside {
+        standing::text(&mut text, beside, ctx.is_terminal);
     }
     became(&mut text, change.as_ref(), &lines, ctx);
     out.write_all(clean(&text).as_bytes())?;

@@ -17,6 +17,7 @@ pub mod move_store;
 pub mod nodes;
 pub mod pause;
 pub mod quarantine;
+pub mod replay;
 pub mod run;
 pub mod sandbox;
 pub mod stages;
@@ -165,6 +166,10 @@ enum Command {
     /// Example:  roasd move --to postgres://roasd@db.example.com/roasd
     Move(move_store::MoveArgs),
 
+    /// Ask what another policy would have decided from what was known then; changes nothing.
+    ///
+    /// Example:  roasd replay --tenant acme --policy blended-v1 --from 2026-11-01
+    Replay(replay::ReplayArgs),
     /// Hold roasd's judgement against known truth, beside other rules, on made-up data.
     ///
     /// Example:  roasd evaluate attribution
@@ -273,6 +278,7 @@ async fn over_the_store(
         Command::Quarantine(args) => quarantine::run(&args, &ctx, out).await,
         Command::Erase(args) => erase::run(&args, &ctx, out).await,
         Command::Token(args) => token::run(&args, &ctx, out).await,
+        Command::Replay(args) => replay::run(&args, &ctx, out).await,
         // These do not look into the database, and have been run above.
         Command::Run(_)
         | Command::Demo(_)

@@ -89,6 +89,22 @@ pub trait DecisionStore {
     /// When the newest run was made.
     async fn latest_run_at(&self, tenant: &TenantId) -> Result<Option<Timestamp>, StoreError>;
 
+    /// The first run after `after` and not after `until`, inputs included. Runs of one tenant are
+    /// never made at the same instant.
+    async fn run_after(
+        &self,
+        tenant: &TenantId,
+        after: Timestamp,
+        until: Timestamp,
+    ) -> Result<Option<RunRecord>, StoreError>;
+
+    /// Every decision of a run, by object.
+    async fn decisions_of(
+        &self,
+        tenant: &TenantId,
+        run: &RunId,
+    ) -> Result<Vec<DecisionRecord>, StoreError>;
+
     /// Ads whose newest decision to set their status was of `action` (`kill` or `rotate`) and that
     /// no later decision returned, with its time, by object.
     async fn ads_put_aside(

@@ -8,9 +8,10 @@ use roasd::cli::erase::EraseArgs;
 use roasd::cli::explain::ExplainArgs;
 use roasd::cli::pause::{PauseArgs, ResumeArgs};
 use roasd::cli::quarantine::{QuarantineArgs, QuarantineCommand};
+use roasd::cli::replay::ReplayArgs;
 use roasd::cli::status::StatusArgs;
 use roasd::cli::{
-    CliContext, Exit, audit, changes, erase, explain, migrate, pause, quarantine, status,
+    CliContext, Exit, audit, changes, erase, explain, migrate, pause, quarantine, replay, status,
 };
 use roasd::clock::SteppedClock;
 use roasd::config::{Config, Environment};
@@ -137,6 +138,18 @@ impl Desk {
         let mut out = Vec::new();
         let args = ExplainArgs { id: id.to_owned() };
         let exit = explain::run(&args, &self.ctx, &mut out).await.unwrap();
+        (exit, text(out))
+    }
+
+    async fn replay(&self, policy: &str) -> (Exit, String) {
+        let mut out = Vec::new();
+        let args = ReplayArgs {
+            tenant: acme(),
+            policy: policy.to_owned(),
+            from: None,
+            to: None,
+        };
+        let exit = replay::run(&args, &self.ctx, &mut out).await.unwrap();
         (exit, text(out))
     }
 
@@ -530,6 +543,50 @@ async fn a_change_tells_its_whole_story() {
             "roasd explain",
         ],
     );
+}
+
+#[tokio::test]
+async fn a_past_run_is_decided_anew_by_another_policy() {
+    let mut desk = Desk::new().await;
+    let (exit, shown) = desk.replay("left-alone").await;
+    assert_eq!(exit, Exit::Done);
+    says(
+        &shown,
+        &[
+            "1 runs of acme through left-alone version 1",
+            "Morning classes s1 (ad set s1)",
+            "never",
+            "cannot be told from this",
+        ],
+    );
+    assert_eq!(desk.replay("oracle").await.0, Exit::Usage);
+    desk.ctx.json = true;
+    let told = json(&desk.replay("roasd").await.1);
+    assert_eq!(told["runs"], 1);
+    let changes = told["changes"].as_array().unwrap();
+    assert!(!changes.is_empty());
+    for change in changes {
+        assert_eq!(change["times_recorded"], 1, "{change}");
+        assert_eq!(change["times_replayed"], 1, "{change}");
+        assert_eq!(change["first_recorded_at"], change["first_replayed_at"]);
+    }
+}
+
+#[tokio::test]
+async fn an_explanation_shows_the_ads_beside_each_other() {
+    let mut desk = Desk::new().await;
+    let id = desk.decision.to_string();
+    says(
+        &desk.explain(&id).await.1,
+        &["ads beside each other", "100%"],
+    );
+    desk.ctx.json = true;
+    let ads = json(&desk.explain(&id).await.1)["ads"].clone();
+    assert_eq!(ads[0]["ad"], "a1");
+    assert_eq!(ads[0]["p_best"], 1.0, "the only one of its ad set");
+    let mean = ads[0]["mean_roas"].as_f64().unwrap();
+    assert!(ads[0]["interval_90"][0].as_f64().unwrap() < mean);
+    assert!(ads[0]["interval_90"][1].as_f64().unwrap() > mean);
 }
 
 #[tokio::test]

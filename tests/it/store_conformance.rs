@@ -326,6 +326,7 @@ suite! {
         decisions_read_back,
         decisions_are_listed_newest_first,
         the_newest_run_is_the_newest,
+        runs_are_walked_in_the_order_of_time,
         an_ad_is_put_aside_until_returned,
         the_first_model_is_champion,
         gate_rows_are_replaced,

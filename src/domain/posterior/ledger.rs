@@ -6,7 +6,7 @@ use super::funnel::Funnel;
 use crate::domain::policy::{
     AdEvidence, AdState, Bucket, DealEvidence, LifetimeTotals, PolicyParams, Record,
 };
-use crate::domain::time::{Timestamp, days_between};
+use crate::domain::time::{Timestamp, days_between, to_micros};
 
 /// No count, amount or spend above this is believed.
 const MOST: f64 = 1e12;
@@ -213,19 +213,85 @@ pub fn deals_of(ad: &AdEvidence, funnel: &Funnel, now: Timestamp) -> (Vec<Deal>,
     (read, bad)
 }
 
+/// What one instant's delivery counts, whichever ad's it is.
+#[derive(Debug, Clone, Copy)]
+struct Weights {
+    at: Timestamp,
+    age_days: f64,
+    cost: f64,
+    pace: f64,
+    recent: f64,
+    first_discount: f64,
+    first_matured: f64,
+}
+
+/// The weights of instants. An account's ads are reported by the same days and hours, so most are
+/// worked out once for all of them; which ones are kept changes no result.
+#[derive(Debug)]
+pub struct Instants<'a> {
+    funnel: &'a Funnel,
+    params: &'a PolicyParams,
+    now: Timestamp,
+    kept: Vec<Option<Weights>>,
+}
+
+/// Places for kept instants; a power of two.
+const INSTANTS: usize = 1_024;
+
+impl<'a> Instants<'a> {
+    /// None kept yet.
+    #[must_use]
+    pub fn new(funnel: &'a Funnel, params: &'a PolicyParams, now: Timestamp) -> Self {
+        Self {
+            funnel,
+            params,
+            now,
+            kept: vec![None; INSTANTS],
+        }
+    }
+
+    fn weights(&mut self, at: Timestamp) -> Weights {
+        let mixed = to_micros(at)
+            .cast_unsigned()
+            .wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let place = (mixed >> 54) as usize;
+        if let Some(Some(kept)) = self.kept.get(place)
+            && kept.at == at
+        {
+            return *kept;
+        }
+        let age_days = days_between(at, self.now).max(0.0);
+        let (first_discount, first_matured) =
+            self.funnel.stages().first().map_or((0.0, 0.0), |first| {
+                (
+                    discount(age_days, first.half_life_days),
+                    matured(age_days, first.delay_days),
+                )
+            });
+        let fresh = Weights {
+            at,
+            age_days,
+            cost: discount(age_days, self.params.half_life_cost),
+            pace: discount(age_days, PACE_DAYS),
+            recent: discount(age_days, RECENT_DAYS),
+            first_discount,
+            first_matured,
+        };
+        if let Some(slot) = self.kept.get_mut(place) {
+            *slot = Some(fresh);
+        }
+        fresh
+    }
+}
+
 /// Counts one ad.
 #[must_use]
-pub fn count(
-    ad: &AdEvidence,
-    deals: &[Deal],
-    funnel: &Funnel,
-    params: &PolicyParams,
-    now: Timestamp,
-) -> AdLedger {
+pub fn count(ad: &AdEvidence, deals: &[Deal], instants: &mut Instants<'_>) -> AdLedger {
+    let (funnel, now) = (instants.funnel, instants.now);
     let mut ledger = AdLedger::empty(funnel, ad.state == AdState::Ended);
     match &ad.record {
         Record::Dated { buckets, .. } => {
-            count_buckets(&mut ledger, buckets, funnel, params, now);
+            count_buckets(&mut ledger, buckets, instants);
             count_deals(&mut ledger, deals, funnel);
         }
         Record::Totals(totals) => count_totals(&mut ledger, totals, funnel),
@@ -236,13 +302,7 @@ pub fn count(
     ledger
 }
 
-fn count_buckets(
-    ledger: &mut AdLedger,
-    buckets: &[Bucket],
-    funnel: &Funnel,
-    params: &PolicyParams,
-    now: Timestamp,
-) {
+fn count_buckets(ledger: &mut AdLedger, buckets: &[Bucket], instants: &mut Instants<'_>) {
     let order = |a: &&Bucket, b: &&Bucket| {
         a.at.cmp(&b.at)
             .then(a.spend.total_cmp(&b.spend))
@@ -250,29 +310,26 @@ fn count_buckets(
             .then(a.impressions.total_cmp(&b.impressions))
     };
     let mut sorted: Vec<&Bucket> = buckets.iter().collect();
-    sorted.sort_by(order);
+    if !sorted.is_sorted_by(|a, b| order(a, b).is_le()) {
+        sorted.sort_by(order);
+    }
     let mut oldest: Option<f64> = None;
     for bucket in sorted {
         if !(usable(bucket.impressions) && usable(bucket.clicks) && usable(bucket.spend)) {
             ledger.bad_inputs += 1;
             continue;
         }
-        let age = days_between(bucket.at, now).max(0.0);
-        oldest = Some(oldest.unwrap_or(0.0).max(age));
+        let weights = instants.weights(bucket.at);
+        oldest = Some(oldest.unwrap_or(0.0).max(weights.age_days));
         ledger.impressions += bucket.impressions;
         ledger.clicks += bucket.clicks;
         ledger.spend += bucket.spend;
-        let of_cost = discount(age, params.half_life_cost);
-        ledger.clicks_now += bucket.clicks * of_cost;
-        ledger.spend_now += bucket.spend * of_cost;
-        ledger.pace_spend += bucket.spend * discount(age, PACE_DAYS);
-        ledger.recent_spend += bucket.spend * discount(age, RECENT_DAYS);
-        if let (Some(first), Some(exposure)) =
-            (funnel.stages().first(), ledger.exposure.first_mut())
-        {
-            *exposure += bucket.clicks
-                * discount(age, first.half_life_days)
-                * matured(age, first.delay_days);
+        ledger.clicks_now += bucket.clicks * weights.cost;
+        ledger.spend_now += bucket.spend * weights.cost;
+        ledger.pace_spend += bucket.spend * weights.pace;
+        ledger.recent_spend += bucket.spend * weights.recent;
+        if let Some(exposure) = ledger.exposure.first_mut() {
+            *exposure += bucket.clicks * weights.first_discount * weights.first_matured;
         }
     }
     if let Some(oldest) = oldest {

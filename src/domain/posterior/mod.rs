@@ -12,6 +12,8 @@ pub mod gamma;
 pub mod ledger;
 pub mod special;
 
+use std::collections::HashMap;
+
 use crate::domain::ids::AdId;
 use crate::domain::policy::{AdEvidence, PolicyInputs, PolicyParams, outlook};
 use crate::domain::rationale::{AdReading, Belief, Evidence, PriorReading, StageEvidence};
@@ -22,7 +24,7 @@ use damping::{Damping, Witness};
 use family::{Account, Family};
 use funnel::Funnel;
 use gamma::{Gamma, LogNormal};
-use ledger::AdLedger;
+use ledger::{AdLedger, Instants};
 
 /// What is believed of the whole account and of each ad.
 #[derive(Debug, Clone, PartialEq)]
@@ -85,11 +87,12 @@ pub fn believe(inputs: &PolicyInputs, ads: &[&AdEvidence], params: &PolicyParams
         let delays = delay::refined(&funnel, all);
         funnel = funnel.with_delays(&delays);
     }
+    let mut instants = Instants::new(&funnel, params, inputs.now);
     let ledgers: Vec<AdLedger> = ads
         .iter()
         .zip(&deals)
         .map(|(ad, (deals, bad))| {
-            let mut ledger = ledger::count(ad, deals, &funnel, params, inputs.now);
+            let mut ledger = ledger::count(ad, deals, &mut instants);
             ledger.bad_inputs += bad;
             ledger
         })
@@ -133,6 +136,11 @@ pub fn believe(inputs: &PolicyInputs, ads: &[&AdEvidence], params: &PolicyParams
         })
         .collect();
 
+    let places: HashMap<&str, usize> = ads
+        .iter()
+        .enumerate()
+        .map(|(place, ad)| (ad.ad.as_str(), place))
+        .collect();
     let (value_of_win, eta) = (value_of_win(&ledgers, &funnel), eta(inputs));
     let looked_at = if has_signal_stage { 2 } else { 1 };
     let beliefs = ads
@@ -140,7 +148,7 @@ pub fn believe(inputs: &PolicyInputs, ads: &[&AdEvidence], params: &PolicyParams
         .enumerate()
         .filter_map(|(i, ad)| {
             let (means, cost_prior, signal) = early.get(i)?;
-            let near = neighbours(ad, ads, params.k_text);
+            let near = neighbours(ad, &places, params.k_text);
             let (prior, look_alike) =
                 look_alike(priors.get(i)?, &near, &ledgers, &priors, looked_at, params);
             Some(one(OneAd {
@@ -242,23 +250,27 @@ fn similarity(cosine: f64) -> f64 {
     }
 }
 
-/// The `most` nearest other ads as places in `ads`, with similarities, nearest first.
-fn neighbours(ad: &AdEvidence, ads: &[&AdEvidence], most: usize) -> Vec<(usize, f64)> {
+/// The `most` nearest other ads as places, with similarities, nearest first. Ids are only looked up in
+/// `places`, never walked, so its order does not matter.
+fn neighbours(ad: &AdEvidence, places: &HashMap<&str, usize>, most: usize) -> Vec<(usize, f64)> {
     let mut near: Vec<(usize, f64)> = ad
         .neighbours
         .iter()
-        .filter(|(id, _)| *id != ad.ad)
-        .filter_map(|(id, cosine)| {
-            let place = ads.binary_search_by(|other| other.ad.cmp(id)).ok()?;
-            Some((place, similarity(*cosine)))
-        })
-        .filter(|(_, s)| *s > 0.0)
+        .filter_map(|(id, cosine)| Some((id, similarity(*cosine))).filter(|(_, s)| *s > 0.0))
+        .filter(|(id, _)| *id != &ad.ad)
+        .filter_map(|(id, s)| Some((*places.get(id.as_str())?, s)))
         .collect();
     near.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
-    let mut seen = std::collections::BTreeSet::new();
-    near.retain(|(place, _)| seen.insert(*place));
-    near.truncate(most);
-    near
+    let mut kept: Vec<(usize, f64)> = Vec::with_capacity(near.len().min(most));
+    for (place, s) in near {
+        if kept.len() == most {
+            break;
+        }
+        if kept.iter().all(|(seen, _)| *seen != place) {
+            kept.push((place, s));
+        }
+    }
+    kept
 }
 
 /// Prior and factor per stage: `t = (A + sum s N) / (A + sum s M)` at the first `stages` stages.

@@ -1,11 +1,15 @@
 //! Why a decision was taken: every number, and a paragraph a media buyer reads in ten seconds.
 
 pub mod paragraph;
+pub mod standing;
+
+use std::sync::LazyLock;
 
 use crate::domain::ids::{AdId, AdSetId, CampaignId, StageName};
 use crate::domain::money::Currency;
 use crate::domain::policy::{Action, AdState, Mode, Move, PolicyParams};
 use crate::domain::posterior::gamma::LogNormal;
+use crate::domain::posterior::special::normal_quantile;
 use crate::domain::structure::EntityRef;
 use crate::domain::time::Timestamp;
 
@@ -95,17 +99,21 @@ pub struct Belief {
     pub draw: f64,
 }
 
+/// Standard normal quantiles at 10, 50 and 90 %: every ad is told by them.
+static TENTHS: LazyLock<[f64; 3]> = LazyLock::new(|| [0.1, 0.5, 0.9].map(normal_quantile));
+
 impl Belief {
     /// The belief `roas` with its posterior mean and draw, told against the thresholds.
     #[must_use]
     pub fn of(roas: LogNormal, mean_roas: f64, draw: f64, params: &PolicyParams) -> Self {
+        let [z10, z50, z90] = *TENTHS;
         Self {
             mean_roas,
             mu: roas.mu,
             sigma: roas.sigma,
-            q10: roas.quantile(0.1),
-            q50: roas.quantile(0.5),
-            q90: roas.quantile(0.9),
+            q10: roas.at(z10),
+            q50: roas.at(z50),
+            q90: roas.at(z90),
             p_below_kill: roas.p_below(params.kill_roas),
             p_above_scale: roas.p_above(params.scale_roas),
             draw,

@@ -125,7 +125,7 @@ pub fn scores(board: &Board, contenders: &[Contender]) -> Vec<Score> {
             .map(|(p, b)| 100.0 * p.revenue / b.revenue.max(1e-9))
             .collect()
     };
-    let ours = of(OURS).map(|p| relative(p));
+    let ours = of(OURS).map(|played| relative(played.as_slice()));
     let bound = of(CLAIRVOYANT);
     contenders
         .iter()

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 
 use super::{PostgresStore, column};
-use crate::domain::ids::TenantId;
+use crate::domain::ids::{RunId, TenantId};
 use crate::domain::structure::EntityRef;
 use crate::domain::time::{Timestamp, from_micros};
 use crate::store::StoreError;
@@ -165,6 +165,41 @@ impl DecisionStore for PostgresStore {
             .bind(tenant.as_str());
         let (at,): (Option<i64>,) = self.one("reading when the newest run was", select).await?;
         Ok(at.map(from_micros))
+    }
+
+    async fn run_after(
+        &self,
+        tenant: &TenantId,
+        after: Timestamp,
+        until: Timestamp,
+    ) -> Result<Option<RunRecord>, StoreError> {
+        let query = sqlx::query(
+            "select id, at, seed, policy, version, inputs_json, flags_json from decision_runs
+             where tenant = $1 and at > $2 and at <= $3 order by at, id limit 1",
+        )
+        .bind(tenant.as_str())
+        .bind(micros(after))
+        .bind(micros(until));
+        let rows = self.rows("reading the next run", query).await?;
+        rows.first().map(read_run).transpose()
+    }
+
+    async fn decisions_of(
+        &self,
+        tenant: &TenantId,
+        run: &RunId,
+    ) -> Result<Vec<DecisionRecord>, StoreError> {
+        let query = sqlx::query(concat!(
+            "select ",
+            columns!(),
+            " from decisions where tenant = $1 and run_id = $2"
+        ))
+        .bind(tenant.as_str())
+        .bind(run.as_str());
+        let rows = self.rows("reading the decisions of a run", query).await?;
+        let mut decisions = rows.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+        decisions.sort_by(|a, b| a.entity.cmp(&b.entity));
+        Ok(decisions)
     }
 
     async fn ads_put_aside(

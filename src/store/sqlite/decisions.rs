@@ -4,7 +4,7 @@ use async_trait::async_trait;
 
 use super::SqliteStore;
 use super::faults::fault;
-use crate::domain::ids::TenantId;
+use crate::domain::ids::{RunId, TenantId};
 use crate::domain::structure::EntityRef;
 use crate::domain::time::{Timestamp, from_micros};
 use crate::store::StoreError;
@@ -145,6 +145,41 @@ impl DecisionStore for SqliteStore {
                 .await
                 .map_err(fault("reading when the newest run was"))?;
         Ok(at.map(from_micros))
+    }
+
+    async fn run_after(
+        &self,
+        tenant: &TenantId,
+        after: Timestamp,
+        until: Timestamp,
+    ) -> Result<Option<RunRecord>, StoreError> {
+        let row = sqlx::query(
+            "select * from decision_runs where tenant = $1 and at > $2 and at <= $3
+             order by at, id limit 1",
+        )
+        .bind(tenant.as_str())
+        .bind(micros(after))
+        .bind(micros(until))
+        .fetch_optional(&self.readers)
+        .await
+        .map_err(fault("reading the next run"))?;
+        row.as_ref().map(read_run).transpose()
+    }
+
+    async fn decisions_of(
+        &self,
+        tenant: &TenantId,
+        run: &RunId,
+    ) -> Result<Vec<DecisionRecord>, StoreError> {
+        let rows = sqlx::query("select * from decisions where tenant = $1 and run_id = $2")
+            .bind(tenant.as_str())
+            .bind(run.as_str())
+            .fetch_all(&self.readers)
+            .await
+            .map_err(fault("reading the decisions of a run"))?;
+        let mut decisions = rows.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+        decisions.sort_by(|a, b| a.entity.cmp(&b.entity));
+        Ok(decisions)
     }
 
     async fn ads_put_aside(

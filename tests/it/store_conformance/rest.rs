@@ -71,6 +71,25 @@ pub(super) async fn the_newest_run_is_the_newest(db: Db) {
     assert_eq!(ids, ["r2-a", "r2-b"], "by object");
 }
 
+pub(super) async fn runs_are_walked_in_the_order_of_time(db: Db) {
+    decide(&db, &acme(), "r2", 9, &[("b", "hold"), ("a", "raise")]).await;
+    decide(&db, &acme(), "r1", 5, &[("c", "hold")]).await;
+    let next = |after, until| {
+        let db = &db;
+        async move { db.run_after(&acme(), at(after), at(until)).await.unwrap() }
+    };
+    assert_eq!(next(0, 20).await, Some(run("r1", 5)));
+    assert_eq!(next(5, 20).await, Some(run("r2", 9)), "after, not at");
+    assert_eq!(next(5, 9).await, Some(run("r2", 9)), "until includes");
+    assert_eq!(next(5, 8).await, None);
+    assert_eq!(next(9, 20).await, None);
+    let of_r2 = db.decisions_of(&acme(), &run("r2", 9).id).await.unwrap();
+    let ids: Vec<_> = of_r2.iter().map(|d| d.id.to_string()).collect();
+    assert_eq!(ids, ["r2-a", "r2-b"], "by object");
+    let none = db.decisions_of(&acme(), &run("r9", 9).id).await.unwrap();
+    assert!(none.is_empty());
+}
+
 pub(super) async fn an_ad_is_put_aside_until_returned(db: Db) {
     let first = [("a", "kill"), ("b", "rotate"), ("c", "kill"), ("d", "cut")];
     decide(&db, &acme(), "r1", 1, &first).await;

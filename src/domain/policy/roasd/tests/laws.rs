@@ -271,6 +271,20 @@ proptest! {
     }
 
     #[test]
+    fn policies_for_comparison_keep_the_same_limits(given in account(false), wild in account(true)) {
+        for name in ["blended-v1", "left-alone", "rules", "beta-thompson"] {
+            let policy = crate::domain::policy::named(name).unwrap();
+            let outcome = policy.decide(&given);
+            cap_is_kept(&given, &outcome)?;
+            velocity_is_kept(&given, &outcome)?;
+            all_numbers_are_numbers(&outcome)?;
+            let outcome = policy.decide(&wild);
+            cap_is_kept(&wild, &outcome)?;
+            all_numbers_are_numbers(&outcome)?;
+        }
+    }
+
+    #[test]
     fn the_order_of_the_inputs_changes_no_bit(given in account(true)) {
         let mut turned = given.clone();
         turned.entities.reverse();
