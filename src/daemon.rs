@@ -4,6 +4,7 @@
 
 mod alerts;
 mod gates;
+mod models;
 mod parts;
 mod pause_file;
 
@@ -34,7 +35,6 @@ use crate::domain::policy::{Policy, RoasdPolicy};
 use crate::domain::time::{self, SignedDuration};
 use crate::http::HttpSettings;
 use crate::store::Store;
-use crate::store::models::ModelVersion;
 use crate::store::nodes::NodeInfo;
 use crate::vendors::embedder::Embedder;
 use crate::vendors::embedder::lexical::Lexical;
@@ -100,7 +100,7 @@ struct Shared {
     gates: Arc<Gates>,
     http: reqwest::Client,
     embedder: Arc<dyn Embedder>,
-    policy: Arc<dyn Policy>,
+    policy: &'static dyn Policy,
     seed: u64,
     data_dir: PathBuf,
     panic_cue: Option<String>,
@@ -269,7 +269,7 @@ impl Daemon {
         let gates = Arc::new(Gates::new(clock.clone()));
         gates.configure(&parts);
         gates.restore(&store.load_gate().await?);
-        let policy: Arc<dyn Policy> = Arc::new(RoasdPolicy);
+        let policy: &'static dyn Policy = &RoasdPolicy;
         let hash_key = hash_key(parts.hash_key.as_ref(), &dir)?;
         let hasher = KeyedHasher::new(hash_key.expose_secret().as_bytes());
         let shared = Shared {
@@ -279,21 +279,12 @@ impl Daemon {
             gates: gates.clone(),
             http: crate::vendors::http_client(Duration::from_secs(10))?,
             embedder: Arc::new(Lexical),
-            policy: policy.clone(),
+            policy,
             seed,
             data_dir: dir.clone(),
             panic_cue,
         };
-        store
-            .register_model(&ModelVersion {
-                name: policy.name().to_owned(),
-                version: policy.version().to_string(),
-                params_json: "{}".to_owned(),
-                revision: env!("CARGO_PKG_VERSION").to_owned(),
-                is_champion: true,
-                registered_at: clock.now(),
-            })
-            .await?;
+        models::enter(store.as_ref(), policy, clock.now()).await?;
         let placing = match store.is_shared() {
             true => Some(placing(&parts, store.as_ref(), &hash_key, &gates).await?),
             false => None,
@@ -538,7 +529,7 @@ impl Shared {
             hubspot,
             clock: self.clock.clone(),
             embedder: self.embedder.clone(),
-            policy: self.policy.clone(),
+            policy: self.policy,
             slot,
         }))
     }

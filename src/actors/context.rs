@@ -63,6 +63,8 @@ pub struct TenantSettings {
     pub limits: GuardLimits,
     /// How far roasd may act on its own.
     pub autonomy: AutonomyRules,
+    /// Whether challengers decide beside the champion.
+    pub challengers: bool,
     /// The campaigns that it works on.
     pub manage: Manage,
     /// How long a proposal waits for a person.
@@ -114,8 +116,8 @@ pub struct Blueprint {
     pub clock: Arc<dyn Clock>,
     /// Turns a creative's text into a vector.
     pub embedder: Arc<dyn Embedder>,
-    /// What decides.
-    pub policy: Arc<dyn Policy>,
+    /// What decides where the registry names nothing that this program has.
+    pub policy: &'static dyn Policy,
     /// Keys draws and names.
     pub seed: u64,
     /// While this file exists nothing is written to Meta, whatever else is broken.
@@ -149,7 +151,7 @@ impl Blueprint {
             hubspot: self.hubspot.clone(),
             clock: self.clock.clone(),
             embedder: self.embedder.clone(),
-            policy: self.policy.clone(),
+            policy: self.policy,
             neighbours: ArcSwap::default(),
             seed: self.seed,
             pause_file: self.pause_file.clone(),
@@ -180,8 +182,8 @@ pub struct Context {
     pub clock: Arc<dyn Clock>,
     /// Turns a creative's text into a vector.
     pub embedder: Arc<dyn Embedder>,
-    /// What decides.
-    pub policy: Arc<dyn Policy>,
+    /// What decides where the registry names nothing that this program has.
+    pub policy: &'static dyn Policy,
     /// Look-alikes, published by the winners stage. A dead stage leaves old ones here.
     pub neighbours: ArcSwap<Neighbours>,
     /// Keys draws and names.

@@ -19,4 +19,5 @@ pub mod spend;
 pub mod stage;
 pub mod sync;
 pub mod tenant;
+pub mod versions;
 pub mod winners;

@@ -9,9 +9,11 @@ use async_trait::async_trait;
 
 use super::context::{Context, weather};
 use super::stage::{Broken, Progress, Stage, Work};
+use super::versions;
 use crate::domain::autonomy::{ActionKind, Autonomy};
 use crate::domain::change::{BudgetMove, Origin, PastAction, ProposedChange, Target};
 use crate::domain::ids::{AdId, RunId};
+use crate::domain::model::{Candidate, VersionName};
 use crate::domain::money::{Money, Rounding};
 use crate::domain::policy::{
     Action, AdEvidence, AdState, Bucket, BudgetEntity, BudgetLimits, DealEvidence, Decision,
@@ -24,6 +26,7 @@ use crate::store::StoreError;
 use crate::store::changes::Proposal;
 use crate::store::crm::CreditedDeal;
 use crate::store::decisions::{DecisionRecord, RunRecord, inputs_json, rationale_json};
+use crate::store::models::ShadowRun;
 
 /// How far back evidence is gathered: beyond it every discount is small.
 const EVIDENCE: SignedDuration = time::days(120);
@@ -105,10 +108,13 @@ impl OptimizerWork {
         if store.insights_watermark(&tenant.id).await?.is_none() {
             return Ok(Progress::Idle);
         }
-        let inputs = self.gather(&structure, &zone, last).await?;
+        let gathered = self.gather(&structure, &zone, last).await?;
+        let versions = versions::in_force(store.as_ref(), *policy).await?;
+        // Stored as the champion saw them: a replay needs nothing besides.
+        let inputs = versions.champion.inputs(&gathered);
         let seed = inputs.seed;
         let stored_inputs = inputs_json(&inputs);
-        let outcome = policy.decide(&inputs);
+        let outcome = versions.champion.policy.decide(&inputs);
         let run_id = self.context.naming().run();
         let run = RunRecord {
             id: run_id.clone(),
@@ -156,6 +162,20 @@ impl OptimizerWork {
                 Proposal::Queued | Proposal::Superseded(_) => queued += 1,
                 Proposal::SameAsOpen(_) | Proposal::Busy(_) => {}
             }
+        }
+        // Last, and after all that is sent: whatever becomes of a challenger changes nothing.
+        if tenant.challengers && !versions.challengers.is_empty() {
+            let beside = |(version, candidate): &(VersionName, Candidate)| {
+                versions::shadow(
+                    version,
+                    &run_id,
+                    &outcome,
+                    &candidate.decide(&gathered),
+                    now,
+                )
+            };
+            let shadows: Vec<ShadowRun> = versions.challengers.iter().map(beside).collect();
+            store.record_shadows(&tenant.id, &shadows).await?;
         }
         Ok(if queued > 0 {
             Progress::Advanced

@@ -13,6 +13,7 @@ pub mod erase;
 pub mod evaluate;
 pub mod explain;
 pub mod migrate;
+pub mod models;
 pub mod move_store;
 pub mod nodes;
 pub mod pause;
@@ -170,6 +171,11 @@ enum Command {
     ///
     /// Example:  roasd replay --tenant acme --policy blended-v1 --from 2026-11-01
     Replay(replay::ReplayArgs),
+    /// Show and change who decides: the champion, and challengers that decide beside it.
+    ///
+    /// Example:  roasd models list
+    #[command(subcommand)]
+    Models(models::ModelsCommand),
     /// Hold roasd's judgement against known truth, beside other rules, on made-up data.
     ///
     /// Example:  roasd evaluate attribution
@@ -279,6 +285,7 @@ async fn over_the_store(
         Command::Erase(args) => erase::run(&args, &ctx, out).await,
         Command::Token(args) => token::run(&args, &ctx, out).await,
         Command::Replay(args) => replay::run(&args, &ctx, out).await,
+        Command::Models(command) => models::run(&command, &ctx, out).await,
         // These do not look into the database, and have been run above.
         Command::Run(_)
         | Command::Demo(_)

@@ -215,6 +215,9 @@ section! {
         attribution: AttributionSettings = table(),
         /// The decision model.
         rules: Rules = table(),
+        /// Whether challengers decide beside the champion; nothing of what they decide is sent.
+        /// `roasd models list` shows them.
+        challengers: bool = default("true"),
         /// What stages are worth, in order of the funnel; instead of a template.
         stages: Option<StageSettings> = optional("{ lead = { value = \"0\", confidence = 0.10 } }").own(),
     }

@@ -510,6 +510,7 @@ fn tenant_settings(
         schedule,
         attribution,
         rules,
+        challengers,
         stages: _, // as they are in force
     } = &tenant.settings;
     let config::AttributionSettings {
@@ -541,6 +542,7 @@ fn tenant_settings(
         limits: tenant.guard_limits(),
         autonomy: *autonomy,
         manage: tenant.settings.manage(),
+        challengers: *challengers,
         approval_expiry: *approvals_expire,
         stages: StageTable::new(stages.collect(), *currency)?,
         fx: rates,

@@ -20,6 +20,7 @@ pub mod keyed_hash;
 pub mod lead;
 pub mod limits;
 pub mod manage;
+pub mod model;
 pub mod money;
 pub mod naming;
 pub mod plan;

@@ -91,7 +91,6 @@ impl<T> Store for T where
         + nodes::NodeStore
         + nudges::NudgeStore
         + outbox::OutboxStore
-        + outbox::OutboxStore
         + privacy::RetentionStore
         + privacy::ErasureStore
         + reports::ReportStore

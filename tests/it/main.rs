@@ -22,6 +22,7 @@ mod http_api;
 mod insight_journey;
 mod layers;
 mod lead_journey;
+mod models;
 mod move_store;
 mod nodes;
 mod pauses;

@@ -220,7 +220,7 @@ impl Sim {
             hubspot: None,
             clock,
             embedder: Arc::new(Lexical),
-            policy: Arc::new(RoasdPolicy),
+            policy: &RoasdPolicy,
             seed: self.seed ^ self.node,
             pause_file: None,
             rehearsed_panic: None,

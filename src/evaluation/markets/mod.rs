@@ -11,6 +11,7 @@ use std::num::NonZero;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use crate::domain::model::Candidate;
 use crate::domain::policy::{
     BetaThompson, BlendedV1, LeftAlone, PolicyInputs, RoasdPolicy, RulesEngine,
 };
@@ -31,6 +32,8 @@ pub struct Contender {
 pub const OURS: &str = "roasd";
 /// The name of the one that knows everything.
 pub const CLAIRVOYANT: &str = "clairvoyant";
+/// The name of the champion, where a version is tried beside it.
+pub const CHAMPION: &str = "champion";
 /// The name of the owner who changes nothing.
 pub const LEFT_ALONE: &str = "left-alone";
 
@@ -42,6 +45,20 @@ impl Contender {
             name,
             player: Player::Policy(policy, as_it_is),
         }
+    }
+
+    /// A version beside the champion: it is "ours", so that differences are its own.
+    #[must_use]
+    pub fn trial(version: Candidate, champion: Candidate) -> Vec<Self> {
+        let of = |name, candidate| Self {
+            name,
+            player: Player::Version(candidate),
+        };
+        vec![
+            of(OURS, version),
+            Self::plain(LEFT_ALONE, &LeftAlone),
+            of(CHAMPION, champion),
+        ]
     }
 
     /// The house policy with something changed in what it is given.

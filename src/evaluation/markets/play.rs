@@ -6,6 +6,7 @@ use super::settings::Setting;
 use super::view::{Memory, View};
 use crate::domain::allocation::{self, Candidate, Response, bounds, fill, fit};
 use crate::domain::ids::CampaignId;
+use crate::domain::model::Candidate as Version;
 use crate::domain::policy::{AdState, BudgetEntity, Move, Outcome, Policy, PolicyInputs};
 use crate::domain::structure::EntityRef;
 use crate::domain::time::{self, SignedDuration, Timestamp};
@@ -19,6 +20,8 @@ const EVERY: SignedDuration = time::hours(6);
 pub(super) enum Player {
     /// A policy, with what is changed in its inputs first.
     Policy(&'static dyn Policy, fn(&mut PolicyInputs)),
+    /// A version of the registry's.
+    Version(Version),
     /// One that knows every return as it truly is, under the same guards.
     Clairvoyant,
 }
@@ -75,6 +78,7 @@ pub(super) fn play(mut market: Lone, setting: &Setting, seed: u64, player: Playe
                 tweak(&mut given);
                 deeds_of(&policy.decide(&given))
             }
+            Player::Version(version) => deeds_of(&version.decide(&inputs)),
             Player::Clairvoyant => clairvoyant(&market, &inputs),
         };
         apply(&mut market, &mut memory, &inputs, deeds, &mut played, now);

@@ -2,6 +2,7 @@
 //! callers need nothing but a token. What they promise is roasd's own, and said where it differs.
 
 mod clicks;
+mod fatigue;
 mod hubspot;
 mod reported;
 mod revenue;
@@ -10,12 +11,13 @@ mod select;
 use super::api::route::Route;
 
 /// Every route of the predecessor's.
-pub(super) const ROUTES: [&[Route]; 5] = [
+pub(super) const ROUTES: [&[Route]; 6] = [
     clicks::ROUTES,
     revenue::ROUTES,
     reported::ROUTES,
     hubspot::ROUTES,
     select::ROUTES,
+    fatigue::ROUTES,
 ];
 
 /// The largest body of a request about one thing, in bytes.

@@ -41,6 +41,8 @@ pub const COPIED: &[&str] = &[
     "ad_change_history",
     "winners",
     "model_registry",
+    "model_history",
+    "shadow_decisions",
     "job_execution_history",
     "job_status",
     "sync_cursors",

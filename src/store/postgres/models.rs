@@ -1,49 +1,168 @@
-//! Versions of the policy.
+//! Versions of what moves budgets.
 
 use async_trait::async_trait;
 
 use super::PostgresStore;
+use super::session::Tx;
+use crate::domain::ids::TenantId;
+use crate::domain::model::{Event, HistoryLine, Role, VersionName};
+use crate::domain::time::Timestamp;
 use crate::store::StoreError;
-use crate::store::models::{ModelStore, ModelVersion};
-use crate::store::sql::models::read;
+use crate::store::models::{ModelStore, ModelVersion, RoleChange, RoleChanged, ShadowRun};
+use crate::store::sql::models::{
+    EVALUATED, KEEP_SHADOW, LIST, READ_SHADOWS, REGISTER, ROLES, SET_ROLE, TELL, TOLD,
+    constants_json, flags, judge, read, read_line, read_shadow, replaced,
+};
 use crate::store::sql::values::{clean, micros};
+
+/// Two that change roles at once must not both find the same champion.
+async fn lock(tx: &mut Tx) -> Result<(), StoreError> {
+    tx.run(sqlx::query(
+        "lock table model_registry in share row exclusive mode",
+    ))
+    .await?;
+    Ok(())
+}
 
 #[async_trait]
 impl ModelStore for PostgresStore {
     async fn register_model(&self, model: &ModelVersion) -> Result<(), StoreError> {
-        let mut tx = self.write("registering a policy").await?;
-        // Two nodes that start at once with two versions must not both find themselves the first.
-        tx.run(sqlx::query(
-            "lock table model_registry in share row exclusive mode",
-        ))
-        .await?;
-        // The first of a name is its champion; a later one becomes it by promotion alone.
-        tx.run(
-            sqlx::query(
-                "insert into model_registry (name, version, params_json, revision, is_champion,
-                     registered_at)
-                 select $1, $2, $3, $4,
-                     case when exists (select 1 from model_registry where name = $1)
-                         then 0 else 1 end,
-                     $5
-                 on conflict (name, version) do nothing",
-            )
-            .bind(clean(&model.name))
-            .bind(clean(&model.version))
-            .bind(clean(&model.params_json))
+        let mut tx = self.write("registering a version").await?;
+        lock(&mut tx).await?;
+        let query = sqlx::query(REGISTER)
+            .bind(clean(&model.model))
+            .bind(model.version.as_str())
+            .bind(constants_json(&model.constants))
             .bind(clean(&model.revision))
-            .bind(micros(model.registered_at)),
-        )
-        .await?;
+            .bind(micros(model.registered_at))
+            .bind(clean(&model.policy))
+            .bind(i64::from(model.policy_version))
+            .bind(flags(model.role).1);
+        if tx.run(query).await? > 0 {
+            let query = sqlx::query(TELL)
+                .bind(clean(&model.model))
+                .bind(model.version.as_str())
+                .bind(Event::Registered.as_str())
+                .bind(None::<&str>)
+                .bind("roasd")
+                .bind(clean(&format!("entered by release {}", model.revision)).into_owned())
+                .bind(None::<&str>)
+                .bind(micros(model.registered_at));
+            tx.run(query).await?;
+        }
         tx.commit().await
     }
 
     async fn models(&self) -> Result<Vec<ModelVersion>, StoreError> {
-        let query = sqlx::query(
-            "select name, version, params_json, revision, is_champion, registered_at
-             from model_registry order by name, registered_at, version",
-        );
-        let rows = self.rows("reading the policies", query).await?;
+        let rows = self.rows("reading the versions", sqlx::query(LIST)).await?;
         rows.iter().map(read).collect()
+    }
+
+    async fn change_role(&self, change: &RoleChange) -> Result<RoleChanged, StoreError> {
+        let mut tx = self.write("changing what a version does").await?;
+        lock(&mut tx).await?;
+        let rows = tx
+            .rows(sqlx::query(ROLES).bind(clean(&change.model)))
+            .await?;
+        let changes = match judge(&rows, &change.version, change.role)? {
+            Ok(changes) => changes,
+            Err(unchanged) => return Ok(unchanged),
+        };
+        for (version, role) in &changes {
+            let (is_champion, is_challenger) = flags(*role);
+            let query = sqlx::query(SET_ROLE)
+                .bind(clean(&change.model))
+                .bind(version.as_str())
+                .bind(is_champion)
+                .bind(is_challenger);
+            tx.run(query).await?;
+        }
+        let before = replaced(&changes);
+        let query = sqlx::query(TELL)
+            .bind(clean(&change.model))
+            .bind(change.version.as_str())
+            .bind(change.event.as_str())
+            .bind(before.as_ref().map(VersionName::as_str))
+            .bind(clean(&change.actor))
+            .bind(clean(&change.reason))
+            .bind(change.evidence_json.as_deref().map(clean))
+            .bind(micros(change.at));
+        tx.run(query).await?;
+        tx.commit().await?;
+        Ok(RoleChanged::Done(
+            before.filter(|_| change.role == Role::Champion),
+        ))
+    }
+
+    async fn record_evaluation(
+        &self,
+        model: &str,
+        version: &VersionName,
+        evaluation_json: &str,
+        actor: &str,
+        at: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let mut tx = self.write("keeping an evaluation").await?;
+        let query = sqlx::query(EVALUATED)
+            .bind(clean(model))
+            .bind(version.as_str())
+            .bind(clean(evaluation_json));
+        if tx.run(query).await? == 0 {
+            return Ok(false);
+        }
+        let query = sqlx::query(TELL)
+            .bind(clean(model))
+            .bind(version.as_str())
+            .bind(Event::Evaluated.as_str())
+            .bind(None::<&str>)
+            .bind(clean(actor))
+            .bind("on simulated markets")
+            .bind(Some(clean(evaluation_json)))
+            .bind(micros(at));
+        tx.run(query).await?;
+        tx.commit().await?;
+        Ok(true)
+    }
+
+    async fn model_history(&self, model: &str) -> Result<Vec<HistoryLine>, StoreError> {
+        let query = sqlx::query(TOLD).bind(clean(model));
+        let rows = self.rows("reading the history of versions", query).await?;
+        rows.iter().map(read_line).collect()
+    }
+
+    async fn record_shadows(
+        &self,
+        tenant: &TenantId,
+        shadows: &[ShadowRun],
+    ) -> Result<(), StoreError> {
+        let mut tx = self.write("keeping what challengers decided").await?;
+        for shadow in shadows {
+            let query = sqlx::query(KEEP_SHADOW)
+                .bind(tenant.as_str())
+                .bind(shadow.version.as_str())
+                .bind(micros(shadow.at))
+                .bind(shadow.run.as_str())
+                .bind(clean(&shadow.changes_json))
+                .bind(i64::from(shadow.changes))
+                .bind(i64::from(shadow.shared));
+            tx.run(query).await?;
+        }
+        tx.commit().await
+    }
+
+    async fn shadows(
+        &self,
+        tenant: &TenantId,
+        version: &VersionName,
+        since: Timestamp,
+    ) -> Result<Vec<ShadowRun>, StoreError> {
+        let query = sqlx::query(READ_SHADOWS)
+            .bind(tenant.as_str())
+            .bind(version.as_str())
+            .bind(micros(since));
+        let rows = self
+            .rows("reading what a challenger decided", query)
+            .await?;
+        rows.iter().map(read_shadow).collect()
     }
 }

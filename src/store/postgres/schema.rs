@@ -80,6 +80,11 @@ const SCRIPTS: &[Script] = &[
         "packed_bodies",
         include_str!("../../../migrations/postgres/0019_packed_bodies.sql"),
     ),
+    (
+        20,
+        "models",
+        include_str!("../../../migrations/postgres/0020_models.sql"),
+    ),
 ];
 
 /// Migrates the database if need be. All migrations are one transaction, under a lock: a process

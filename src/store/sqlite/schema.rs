@@ -82,6 +82,11 @@ const SCRIPTS: &[Script] = &[
         "packed_bodies",
         include_str!("../../../migrations/sqlite/0019_packed_bodies.sql"),
     ),
+    (
+        20,
+        "models",
+        include_str!("../../../migrations/sqlite/0020_models.sql"),
+    ),
 ];
 
 /// The version a database is at; 0 before the first migration.

@@ -129,7 +129,11 @@ from n;
 
 insert into winners
 select tenant, 'ad-' || i, 'm', odd, odd, randomblob(i * 4), i, i, i, i, 'USD', 'EUR', i % 2, i from n;
-insert into model_registry select 'policy-' || i, '1', odd, 'r', i % 2, i from n;
+insert into model_registry
+select 'policy-' || i, '1', odd, 'r', i % 2, i, odd, i, (i + 1) % 2, nullif(odd, '') from n;
+insert into model_history (name, version, event, before_version, actor, reason, evidence_json, at)
+select 'policy-' || i, '1', 'promoted', null, odd, odd, odd, i from n;
+insert into shadow_decisions select tenant, 'version-' || i, i, 'run-' || i, odd, i, i from n;
 insert into job_execution_history (tenant, job, started_at, ended_at, outcome, detail)
 select tenant, 'sync', i, i + 1, 'degraded', odd from n;
 insert into job_status select tenant, 'job-' || i, null, i, odd from n;

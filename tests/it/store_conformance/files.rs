@@ -325,6 +325,8 @@ pub(super) const TABLES: &[&str] = &[
     "ad_change_history",
     "winners",
     "model_registry",
+    "model_history",
+    "shadow_decisions",
     "job_execution_history",
     "sync_cursors",
     "api_tokens",

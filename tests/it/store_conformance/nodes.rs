@@ -5,7 +5,6 @@ use roasd::store::decisions::RunRecord;
 use roasd::store::gate::GateRow;
 use roasd::store::inbox::DeliveryOutcome;
 use roasd::store::jobs::JobOutcome;
-use roasd::store::models::ModelVersion;
 use roasd::store::nodes::{Fence, NodeInfo};
 use roasd::store::nudges::Nudge;
 use roasd::store::tenants::Held;
@@ -302,14 +301,7 @@ pub(super) async fn a_deposed_holder_cannot_write_by_any_method(db: Db) {
         tier: None,
         seen_at: at(1),
     };
-    let model = ModelVersion {
-        name: "roasd".to_owned(),
-        version: "1".to_owned(),
-        params_json: "{}".to_owned(),
-        revision: "r".to_owned(),
-        is_champion: true,
-        registered_at: at(1),
-    };
+    let model = rest::model("a", 1);
     let nothing = DeliveryOutcome::default();
     let settle = revenue::settled("d", revision, vec![revenue::entry("d", None, 100, 1)]);
     let s = &held;
@@ -355,6 +347,14 @@ pub(super) async fn a_deposed_holder_cannot_write_by_any_method(db: Db) {
     assert_deposed(s.record_job(tenant, "sync", at(0), at(1), ended, "").await);
     assert_deposed(s.set_cursor(tenant, "c", "1", at(0)).await);
     assert_deposed(s.register_model(&model).await);
+    let crowned = rest::role("a", roasd::domain::model::Role::Champion, 9);
+    assert_deposed(s.change_role(&crowned).await);
+    let version = &model.version;
+    assert_deposed(
+        s.record_evaluation("budgets", version, "{}", "x", at(9))
+            .await,
+    );
+    assert_deposed(s.record_shadows(tenant, &[]).await);
     assert_deposed(s.settle_deal(tenant, &settle, at(9)).await);
     let page = roasd::store::syncs::ListedPage {
         deals: &[],

@@ -1,11 +1,12 @@
 use super::*;
 use roasd::domain::audit::AuditEvent;
 use roasd::domain::change::ChangeState;
+use roasd::domain::model::{BUDGETS, Constants, Event, Role};
 use roasd::domain::safety::{Breaker, Trip};
 use roasd::store::decisions::{DecisionRecord, RunRecord};
 use roasd::store::gate::GateRow;
 use roasd::store::jobs::JobOutcome;
-use roasd::store::models::ModelVersion;
+use roasd::store::models::{ModelVersion, RoleChange, RoleChanged, ShadowRun};
 use roasd::store::status::TenantOverview;
 use roasd::store::tenants::{Held, TenantHolds};
 use roasd::store::winners::PastAd;
@@ -103,24 +104,176 @@ pub(super) async fn an_ad_is_put_aside_until_returned(db: Db) {
     assert_eq!(aside, wanted);
 }
 
-pub(super) async fn the_first_model_is_champion(db: Db) {
-    let model = |version: &str, s| ModelVersion {
-        name: "roasd".to_owned(),
-        version: version.to_owned(),
-        params_json: format!("{{\"v\":{s}}}"),
-        revision: "abc".to_owned(),
-        is_champion: false,
+pub(super) fn model(version: &str, s: i64) -> ModelVersion {
+    ModelVersion {
+        model: BUDGETS.to_owned(),
+        version: version.parse().unwrap(),
+        policy: "roasd".to_owned(),
+        policy_version: 7,
+        constants: Constants::parse([("kappa_mult", 2.5), ("hierarchy", 1.0)]).unwrap(),
+        revision: "0.1.0".to_owned(),
+        role: Role::Resting,
+        evaluation_json: None,
         registered_at: at(s),
-    };
-    for (version, s) in [("2", 2), ("1", 3), ("2", 9)] {
+    }
+}
+
+pub(super) fn role(version: &str, role: Role, s: i64) -> RoleChange {
+    RoleChange {
+        model: BUDGETS.to_owned(),
+        version: version.parse().unwrap(),
+        role,
+        event: match role {
+            Role::Champion => Event::Promoted,
+            Role::Challenger => Event::Challenged,
+            Role::Resting => Event::Rested,
+        },
+        actor: "cli:eve".to_owned(),
+        reason: "it earns more".to_owned(),
+        evidence_json: Some("{}".to_owned()),
+        at: at(s),
+    }
+}
+
+async fn roles(db: &Db) -> Vec<(String, Role)> {
+    let found = db.models().await.unwrap();
+    let each = found.into_iter().map(|v| (v.version.to_string(), v.role));
+    each.collect()
+}
+
+pub(super) async fn the_first_model_is_champion(db: Db) {
+    for (version, s) in [("b", 2), ("a", 3), ("b", 9)] {
         db.register_model(&model(version, s)).await.unwrap();
     }
-    let found = db.models().await.unwrap();
-    let champion = ModelVersion {
-        is_champion: true,
-        ..model("2", 2)
+    let wanted = ModelVersion {
+        role: Role::Champion,
+        ..model("c", 4)
     };
-    assert_eq!(found, [champion, model("1", 3)]);
+    db.register_model(&wanted).await.unwrap();
+    let beside = ModelVersion {
+        role: Role::Challenger,
+        ..model("d", 5)
+    };
+    db.register_model(&beside).await.unwrap();
+    let of_another = ModelVersion {
+        model: "bids".to_owned(),
+        ..model("b", 9)
+    };
+    db.register_model(&of_another).await.unwrap();
+    let crowned = |model: ModelVersion| ModelVersion {
+        role: Role::Champion,
+        ..model
+    };
+    let expected = [
+        crowned(of_another),
+        crowned(model("b", 2)),
+        model("a", 3),
+        model("c", 4),
+        beside,
+    ];
+    assert_eq!(db.models().await.unwrap(), expected);
+    let told = db.model_history(BUDGETS).await.unwrap();
+    let told: Vec<_> = told.iter().map(|l| (l.version.as_str(), l.event)).collect();
+    let entered = |version| (version, Event::Registered);
+    assert_eq!(told, ["b", "a", "c", "d"].map(entered), "once each");
+}
+
+pub(super) async fn a_champion_gives_way_in_one_step(db: Db) {
+    for (version, s) in [("a", 1), ("b", 2), ("c", 3)] {
+        db.register_model(&model(version, s)).await.unwrap();
+    }
+    let of = |version: &str, role| (version.to_owned(), role);
+    let change = async |change: RoleChange| db.change_role(&change).await.unwrap();
+    let unknown = change(role("x", Role::Champion, 4)).await;
+    assert_eq!(unknown, RoleChanged::Unknown);
+    let still = change(role("c", Role::Resting, 4)).await;
+    assert_eq!(still, RoleChanged::Already);
+    let left = change(role("a", Role::Resting, 4)).await;
+    assert_eq!(left, RoleChanged::IsChampion);
+    let beside = change(role("c", Role::Challenger, 5)).await;
+    assert_eq!(beside, RoleChanged::Done(None));
+    let crowned = change(role("c", Role::Champion, 6)).await;
+    assert_eq!(crowned, RoleChanged::Done(Some("a".parse().unwrap())));
+    let expected = [
+        of("a", Role::Challenger),
+        of("b", Role::Resting),
+        of("c", Role::Champion),
+    ];
+    assert_eq!(roles(&db).await, expected);
+    let told = db.model_history(BUDGETS).await.unwrap();
+    assert_eq!(told.len(), 5, "what changed nothing is not told: {told:?}");
+    let last = told.last().unwrap();
+    assert_eq!((last.event, last.at), (Event::Promoted, at(6)));
+    assert_eq!(last.before, Some("a".parse().unwrap()));
+    assert_eq!(
+        (last.actor.as_str(), last.reason.as_str()),
+        ("cli:eve", "it earns more")
+    );
+    let eva = "{\"mean\":1}";
+    let version = "b".parse().unwrap();
+    let kept = db.record_evaluation(BUDGETS, &version, eva, "cli:eve", at(7));
+    assert!(kept.await.unwrap());
+    let version = "x".parse().unwrap();
+    let kept = db.record_evaluation(BUDGETS, &version, eva, "cli:eve", at(8));
+    assert!(!kept.await.unwrap(), "there is none");
+    let found = db.models().await.unwrap();
+    assert_eq!(found[1].evaluation_json.as_deref(), Some(eva));
+    assert_eq!(db.model_history(BUDGETS).await.unwrap().len(), 6);
+}
+
+/// Of many that become champion at once one is it, and the history says in whose place each came.
+pub(super) async fn there_is_one_champion_at_every_time(db: Db) {
+    let db = std::sync::Arc::new(db);
+    let names: Vec<String> = (0..8).map(|i| format!("v{i}")).collect();
+    for (i, name) in names.iter().enumerate() {
+        db.register_model(&model(name, i as i64)).await.unwrap();
+    }
+    let mut tasks = Vec::new();
+    for name in names.iter().skip(1).cloned() {
+        let db = db.clone();
+        tasks.push(tokio::spawn(async move {
+            db.change_role(&role(&name, Role::Champion, 20)).await
+        }));
+    }
+    for task in tasks {
+        let done = task.await.unwrap().unwrap();
+        assert!(matches!(done, RoleChanged::Done(Some(_))), "{done:?}");
+    }
+    let found = roles(&db).await;
+    let champions = found.iter().filter(|(_, role)| *role == Role::Champion);
+    assert_eq!(champions.count(), 1, "{found:?}");
+    let told = db.model_history(BUDGETS).await.unwrap();
+    let mut before: Vec<_> = told.iter().filter_map(|line| line.before.clone()).collect();
+    before.sort();
+    before.dedup();
+    assert_eq!(before.len(), 7, "each gave way once: {told:?}");
+}
+
+pub(super) async fn what_a_challenger_decided_stays(db: Db) {
+    let run = |run: &str, version: &str, s| ShadowRun {
+        run: run.parse().unwrap(),
+        version: version.parse().unwrap(),
+        at: at(s),
+        changes_json: "[[\"ad 1\",\"KILL\",\"PAUSED\"]]".to_owned(),
+        changes: 1,
+        shared: 0,
+    };
+    let all = [run("r2", "a", 5), run("r1", "a", 3), run("r1", "b", 3)];
+    db.record_shadows(&acme(), &all).await.unwrap();
+    let again = ShadowRun {
+        changes: 9,
+        ..run("r1", "a", 3)
+    };
+    db.record_shadows(&acme(), &[again]).await.unwrap();
+    let of = async |s| {
+        let found = db.shadows(&acme(), &"a".parse().unwrap(), at(s)).await;
+        found.unwrap()
+    };
+    assert_eq!(of(0).await, [run("r1", "a", 3), run("r2", "a", 5)]);
+    assert_eq!(of(4).await, [run("r2", "a", 5)]);
+    let other = TenantId::new("other").unwrap();
+    let none = db.shadows(&other, &"a".parse().unwrap(), at(0)).await;
+    assert!(none.unwrap().is_empty());
 }
 
 pub(super) async fn gate_rows_are_replaced(db: Db) {
