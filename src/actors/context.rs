@@ -32,6 +32,7 @@ use crate::vendors::embedder::Embedder;
 use crate::vendors::hubspot::HubSpot;
 use crate::vendors::meta::MetaAds;
 use crate::vendors::meta::limits::UseCase;
+use crate::vendors::meta::reports::ReportLimits;
 use crate::vendors::meta::throttle::{
     AccessTier, CallKind, Caller, CoolDown, GateSnapshot, MetaGate, Permit, Scope, UsageReading,
 };
@@ -83,6 +84,8 @@ pub struct TenantSettings {
     pub schedule: Schedule,
     /// The kind of action whose counts by Meta conversions are held against.
     pub result_action: String,
+    /// When figures are ordered as reports.
+    pub reports: ReportLimits,
     /// Our application's id at Meta: edits by another are a person's.
     pub app_id: Option<String>,
 }
@@ -236,6 +239,14 @@ impl Context {
     /// # Errors
     /// When the gate is closed for longer than is worth waiting.
     pub async fn permit(&self, kind: CallKind) -> Result<Permit, VendorError> {
+        self.permit_many(kind, 1).await
+    }
+
+    /// The same for up to `most` calls that travel together.
+    ///
+    /// # Errors
+    /// As [`Context::permit`].
+    pub async fn permit_many(&self, kind: CallKind, most: u32) -> Result<Permit, VendorError> {
         let caller = Caller {
             account: self.meta.ad_account().clone(),
             tenant: self.tenant.id.clone(),
@@ -246,7 +257,7 @@ impl Context {
         };
         let jitter = self.draw(range);
         self.gate
-            .permit(&caller, kind, jitter)
+            .permit_many(&caller, kind, most, jitter)
             .await
             .map_err(|closed| VendorError::Throttled {
                 vendor: "Meta",

@@ -34,6 +34,9 @@ const INPUTS_BATCH: u32 = 20;
 /// How long hourly figures are kept. Decisions look at those of two days, and Meta restates what it
 /// said for four weeks.
 const HOURS_KEPT: SignedDuration = time::days(60);
+/// How long restated figures are kept: Meta restates for 28 days, and a decision is looked at again
+/// within a quarter.
+pub(crate) const PAST_KEPT: SignedDuration = time::days(90);
 /// How long a decision can be replayed; it can be explained for ever.
 const INPUTS_KEPT: SignedDuration = time::days(365);
 /// How long the runs of the stages are kept, besides the last of each.
@@ -58,6 +61,7 @@ impl Retention {
             Forgettable::Visits | Forgettable::Leads | Forgettable::Attempts => self.visits,
             Forgettable::Deliveries => self.deliveries,
             Forgettable::HourlyInsights => HOURS_KEPT,
+            Forgettable::PastInsights => PAST_KEPT,
             Forgettable::Inputs => INPUTS_KEPT,
             Forgettable::Runs => RUNS_KEPT,
             Forgettable::Messages => MESSAGES_KEPT,
@@ -262,6 +266,7 @@ impl HousekeeperState {
             | Forgettable::Attempts
             | Forgettable::Deliveries
             | Forgettable::HourlyInsights
+            | Forgettable::PastInsights
             | Forgettable::Runs
             | Forgettable::Messages => BATCH,
         };
@@ -320,7 +325,7 @@ mod tests {
             deliveries: time::days(30),
         };
         let kept = Forgettable::ALL.map(|what| retention.of(what));
-        let days = [90, 90, 90, 30, 60, 365, 90, 90].map(time::days);
+        let days = [90, 90, 90, 30, 60, 90, 365, 90, 90].map(time::days);
         assert_eq!(kept, days);
     }
 }

@@ -2,11 +2,13 @@
 //! deals. Writes nothing to either vendor.
 //!
 //! Each part has a schedule of its own, kept in the store, so that a restart goes on where it was;
-//! each part may fail without the others. How the CRM is walked stands in `crm.rs`, how its whole list
-//! is read in `scan.rs`, how leads are in `leads.rs`; `asked.rs` answers whoever does not want to wait.
+//! each part may fail without the others. How figures are read stands in `figures.rs`, how the CRM is
+//! walked in `crm.rs`, how its whole list is read in `scan.rs`, how leads are in `leads.rs`; `asked.rs`
+//! answers whoever does not want to wait.
 
 mod asked;
 mod crm;
+mod figures;
 mod leads;
 mod scan;
 
@@ -14,12 +16,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::breakers;
 use super::context::{Context, chain, weather};
 use super::stage::{Broken, Progress, Stage, Work};
 use crate::domain::audit::{AuditEntry, AuditEvent};
 use crate::domain::change::Target;
-use crate::domain::money::Currency;
 use crate::domain::structure::{Account, Structure};
 use crate::domain::time::{self, SignedDuration, Timestamp};
 use crate::store::StoreError;
@@ -27,9 +27,10 @@ use crate::store::entities::Drift;
 use crate::store::syncs::SyncCounts;
 use crate::vendors::VendorError;
 use crate::vendors::meta::throttle::CallKind;
-use crate::vendors::meta::{Activity, Cursor, InsightsQuery, Page};
+use crate::vendors::meta::{Activity, Cursor, Page};
 use asked::Asked;
 use crm::{Crm, Reached};
+use figures::Figures;
 
 /// Rows a page of structure and figures is asked for.
 const PAGE: u32 = 500;
@@ -67,18 +68,32 @@ enum Part {
     InsightsWeekly,
     InsightsDaily,
     InsightsOften,
+    InsightsHours,
     Crm,
     OpenDeals,
     Scan,
 }
 
+/// How far a part got.
+enum Ran {
+    /// It was not due.
+    Not,
+    /// To its end.
+    Whole,
+    /// It goes on at once, behind what waits.
+    Part,
+    /// It goes on then.
+    Later(Timestamp),
+}
+
 impl Part {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Structure,
         Self::Pipelines,
         Self::InsightsWeekly,
         Self::InsightsDaily,
         Self::InsightsOften,
+        Self::InsightsHours,
         Self::Crm,
         Self::OpenDeals,
         Self::Scan,
@@ -88,6 +103,7 @@ impl Part {
         match self {
             Self::Structure => "structure",
             Self::InsightsOften => "insights.3d",
+            Self::InsightsHours => "insights.hours",
             Self::InsightsDaily => "insights.7d",
             Self::InsightsWeekly => "insights.28d",
             Self::Crm => "crm",
@@ -101,7 +117,10 @@ impl Part {
     const fn told(self) -> &'static str {
         match self {
             Self::Structure => "the ad account",
-            Self::InsightsOften | Self::InsightsDaily | Self::InsightsWeekly => "ad figures",
+            Self::InsightsOften
+            | Self::InsightsHours
+            | Self::InsightsDaily
+            | Self::InsightsWeekly => "ad figures",
             Self::Crm => "changed deals",
             Self::Pipelines => "pipelines",
             Self::OpenDeals => "open deals",
@@ -116,6 +135,7 @@ impl Part {
             | Self::Pipelines
             | Self::InsightsDaily
             | Self::InsightsOften
+            | Self::InsightsHours
             | Self::Crm => true,
             Self::InsightsWeekly | Self::OpenDeals | Self::Scan => is_full,
         }
@@ -129,12 +149,30 @@ impl Part {
 
     fn every(self, sync_every: SignedDuration) -> SignedDuration {
         match self {
-            Self::Structure | Self::InsightsOften | Self::Crm => sync_every,
+            Self::Structure | Self::InsightsOften | Self::InsightsHours | Self::Crm => sync_every,
             Self::InsightsDaily | Self::Pipelines | Self::OpenDeals => {
                 sync_every.max(time::days(1))
             }
             Self::InsightsWeekly | Self::Scan => sync_every.max(time::days(7)),
         }
+    }
+
+    /// The figures that it reads, if it reads some.
+    const fn figures(self) -> Option<Figures> {
+        let (name, days, is_hourly) = match self {
+            Self::InsightsOften => ("3d", 3, false),
+            Self::InsightsHours => ("hours", 2, true),
+            Self::InsightsDaily => ("7d", 7, false),
+            Self::InsightsWeekly => ("28d", FIRST_INSIGHTS_DAYS, false),
+            Self::Structure | Self::Pipelines | Self::Crm | Self::OpenDeals | Self::Scan => {
+                return None;
+            }
+        };
+        Some(Figures {
+            name,
+            days,
+            is_hourly,
+        })
     }
 }
 
@@ -143,6 +181,8 @@ pub struct SyncWork {
     context: Arc<Context>,
     next: Timestamp,
     page: u32,
+    /// Figures that Meta cannot give, told with this look.
+    given_up: Vec<String>,
     is_introduced: bool,
     /// The sync that a person asked for, while it is under way.
     asked: Option<Asked>,
@@ -161,6 +201,7 @@ impl SyncWork {
             context,
             next,
             page: PAGE,
+            given_up: Vec::new(),
             is_introduced: false,
             asked: None,
             counts: SyncCounts::default(),
@@ -210,13 +251,13 @@ impl Work for SyncWork {
         if let Some(asked) = &self.asked {
             self.counts = asked.counts;
         }
+        let mut goes_on = Timestamp::MAX;
         for part in Part::ALL {
             match self.run_if_due(part).await {
-                Ok(None) => {}
-                Ok(Some(reached)) => {
-                    has_advanced = true;
-                    has_more |= reached == Reached::Part;
-                }
+                Ok(Ran::Not) => {}
+                Ok(Ran::Whole) => has_advanced = true,
+                Ok(Ran::Part) => (has_advanced, has_more) = (true, true),
+                Ok(Ran::Later(at)) => goes_on = goes_on.min(at),
                 Err(trouble) => self.note(trouble, &mut troubles).await?,
             }
         }
@@ -226,6 +267,7 @@ impl Work for SyncWork {
                 Err(trouble) => self.note(trouble, &mut troubles).await?,
             }
         }
+        troubles.append(&mut self.given_up);
         match leads::read_requested(&self.context).await {
             Ok(count) => has_advanced |= count > 0,
             Err(trouble) => self.note(trouble, &mut troubles).await?,
@@ -246,14 +288,14 @@ impl Work for SyncWork {
         } else if troubles.is_empty() {
             // Aligned to the period, so that the stages of a tenant keep their rhythm, and spread
             // over the tenants.
-            self.next = self.next_due(now, every);
+            self.next = self.next_due(now, every).min(goes_on);
             Ok(if has_advanced {
                 Progress::Advanced
             } else {
                 Progress::Idle
             })
         } else {
-            self.next = time::add(now, RETRY.min(every));
+            self.next = time::add(now, RETRY.min(every)).min(goes_on);
             Ok(Progress::Degraded(troubles.join("; ")))
         }
     }
@@ -298,8 +340,8 @@ impl SyncWork {
         Ok(())
     }
 
-    /// Reads a part that is due, or that somebody asked for; `None` where neither is so.
-    async fn run_if_due(&mut self, part: Part) -> Result<Option<Reached>, Trouble> {
+    /// Reads a part that is due, or that somebody asked for.
+    async fn run_if_due(&mut self, part: Part) -> Result<Ran, Trouble> {
         let context = self.context.clone();
         let Context {
             store,
@@ -320,20 +362,27 @@ impl SyncWork {
         // A little early is in time: the tick that woke us is spread around the hour.
         let due = last.map(|last| time::add(time::from_micros(last), every - every / 10));
         if !is_asked && due.is_some_and(|due| started < due) {
-            return Ok(None);
+            return Ok(Ran::Not);
         }
         let done = time::to_micros(started).to_string();
         if !is_asked && due.is_none() && part.may_wait() {
             store.set_cursor(id, &name, &done, started).await?;
-            return Ok(None);
+            return Ok(Ran::Not);
+        }
+        if let Some(figures) = part.figures()
+            && let figures::Reached::Later(at) = self.read_figures(&figures).await?
+        {
+            return Ok(Ran::Later(at));
         }
         let mut reached = Reached::End;
         let counts = &mut self.counts;
         match part {
             Part::Structure => self.read_structure().await?,
-            Part::InsightsOften => self.read_insights(3, true).await?,
-            Part::InsightsDaily => self.read_insights(7, false).await?,
-            Part::InsightsWeekly => self.read_insights(FIRST_INSIGHTS_DAYS, false).await?,
+            // They are read.
+            Part::InsightsOften
+            | Part::InsightsHours
+            | Part::InsightsDaily
+            | Part::InsightsWeekly => {}
             Part::Crm => {
                 if let Some(crm) = Crm::of(&context) {
                     reached = crm.walk(counts).await?;
@@ -356,13 +405,13 @@ impl SyncWork {
             }
         }
         if reached == Reached::Part {
-            return Ok(Some(reached));
+            return Ok(Ran::Part);
         }
         store.set_cursor(id, &name, &done, clock.now()).await?;
         if let Some(asked) = &mut self.asked {
             asked.is_through(part);
         }
-        Ok(Some(reached))
+        Ok(Ran::Whole)
     }
 
     async fn read_structure(&self) -> Result<(), Trouble> {
@@ -494,72 +543,6 @@ impl SyncWork {
                 .await
         })
         .await
-    }
-
-    /// Reads the last `days` days, and the last two hour by hour.
-    async fn read_insights(&mut self, days: i64, with_hours: bool) -> Result<(), Trouble> {
-        let context = self.context.clone();
-        let Some((structure, _)) = context.store.structure(&context.tenant.id).await? else {
-            return Err(Trouble::Hold(
-                "the account's structure has not been read yet".to_owned(),
-            ));
-        };
-        let zone = structure
-            .account
-            .time_zone()
-            .ok_or_else(|| Trouble::Hold("the account's time zone is not known here".to_owned()))?;
-        let today = time::day_of(context.clock.now(), &zone);
-        let currency = structure.account.currency;
-        let since = time::add_days(today, 1 - days);
-        self.read_figures(currency, since, today, false).await?;
-        if with_hours {
-            self.read_figures(currency, time::add_days(today, -1), today, true)
-                .await?;
-            breakers::look(&context, &zone, context.clock.now()).await?;
-        }
-        Ok(())
-    }
-
-    async fn read_figures(
-        &mut self,
-        currency: Currency,
-        since: time::Date,
-        until: time::Date,
-        is_hourly: bool,
-    ) -> Result<(), Trouble> {
-        let context = self.context.clone();
-        let pulled_at = context.clock.now();
-        let client = &context.meta;
-        let rows = loop {
-            let query = InsightsQuery {
-                since,
-                until,
-                is_hourly,
-                page_size: self.page,
-            };
-            let query = &query;
-            let read = self
-                .pages(CallKind::Insights, |permit, after| async move {
-                    client
-                        .insights(permit, currency, query, after.as_ref())
-                        .await
-                })
-                .await;
-            match read {
-                // Meta counts rows here, not calls: a smaller page is the remedy. A throttle is
-                // never answered so, since it counts calls.
-                Err(Trouble::Vendor(_, VendorError::TooMuch { .. })) if self.page > PAGE_MIN => {
-                    self.page = (self.page / 2).max(PAGE_MIN);
-                }
-                other => break other?,
-            }
-        };
-        let id = &context.tenant.id;
-        context
-            .store
-            .record_insights(id, &rows, since, until, is_hourly, pulled_at)
-            .await?;
-        Ok(())
     }
 
     /// Reads a list to its end, one permit a page.

@@ -2,6 +2,7 @@
 //! a deal is credited as it is.
 
 mod deal;
+mod figures;
 mod standing;
 
 use std::fmt::Write as _;
@@ -18,6 +19,7 @@ use crate::domain::money::Currency;
 use crate::domain::rationale::paragraph::{amount, percent, short};
 use crate::store::changes::ChangeFilter;
 use crate::store::decisions::{DecisionRecord, RunRecord};
+use figures::Figures;
 
 /// Half the width of a normal distribution's middle 90 %, in standard deviations.
 const Z_95: f64 = 1.644_853_626_951_472_7;
@@ -64,6 +66,7 @@ pub async fn run(args: &ExplainArgs, ctx: &CliContext, out: Out<'_>) -> anyhow::
         }
         None => Vec::new(),
     };
+    let figures = Figures::of(&tenant, &decision, ctx).await?;
     // A rationale that cannot be read must not hide the paragraph.
     let rationale: Value = serde_json::from_str(&decision.rationale_json).unwrap_or_default();
     let beside = standing::of(&run, &decision);
@@ -85,6 +88,7 @@ pub async fn run(args: &ExplainArgs, ctx: &CliContext, out: Out<'_>) -> anyhow::
                 "to": decision.to,
                 "paragraph": decision.paragraph,
                 "rationale": rationale,
+                "figures": figures.as_ref().map(Figures::json),
                 "ads": beside.as_deref().map(standing::json),
                 "change": change.as_ref().map(change_json),
                 "audit": audit,
@@ -98,6 +102,9 @@ pub async fn run(args: &ExplainArgs, ctx: &CliContext, out: Out<'_>) -> anyhow::
         numbers(&mut text, &rationale);
     } else {
         text.push_str("\nThe stored numbers cannot be read by this roasd.\n");
+    }
+    if let Some(figures) = &figures {
+        figures.tell(&mut text);
     }
     if let Some(beside) = &beside {
         standing::text(&mut text, beside, ctx.is_terminal);

@@ -146,6 +146,24 @@ section! {
         request_timeout: SignedDuration = default("\"30s\"").within(1.0, 300.0),
         /// How far Meta's published limits are used.
         limits: MetaAppLimits = table(),
+        /// When the figures of a large account are ordered as reports, which Meta works out while
+        /// roasd does other things.
+        reports: MetaReports = table(),
+    }
+}
+
+section! {
+    /// When the figures of a large account are ordered as reports, which Meta works out while roasd
+    /// does other things.
+    pub struct MetaReports {
+        /// Figures that are expected to have more rows (one for each ad and day) are ordered; fewer
+        /// are read at once.
+        from_rows: u32 = default("5000").within(1.0, 1_000_000.0),
+        /// A report that is not ready after so long is given up and ordered smaller.
+        deadline: SignedDuration = default("\"1h\"").within(60.0, 86_400.0),
+        /// Reports that may be under way at once of each reading: of the last 3, 7 and 28 days, and of
+        /// the last hours.
+        in_flight: u32 = default("3").within(1.0, 20.0),
     }
 }
 

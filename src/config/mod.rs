@@ -30,7 +30,7 @@ pub use alerts::{AlertLevel, Alerts, MailAddress, MailEncryption, TenantAlerts};
 pub use amount::FxRates;
 pub use daemon::{
     AccessTier, Api, ApiVersion, Clicks, ClockSettings, Daemon, DatedVersion, HubSpotSettings,
-    LogFormat, MetaAppLimits, MetaSettings, Privacy,
+    LogFormat, MetaAppLimits, MetaReports, MetaSettings, Privacy,
 };
 pub use fault::{ConfigFaults, Fault, FaultKind, Place};
 use read::{Context, FromNode, nearest};

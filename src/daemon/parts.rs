@@ -29,6 +29,7 @@ use crate::vendors::hubspot::ClickProperties;
 use crate::vendors::hubspot::client::HubSpotClientConfig;
 use crate::vendors::hubspot::limits::PortalLimits;
 use crate::vendors::meta::client::MetaClientConfig;
+use crate::vendors::meta::reports::ReportLimits;
 use crate::vendors::meta::throttle::GateConfig;
 use crate::vendors::meta::usage::AccessTier;
 use crate::vendors::notify::mail::{Encryption, MailConfig};
@@ -411,7 +412,8 @@ fn meta_client(own: &config::TenantMeta, meta: &config::MetaSettings) -> MetaCli
         verify_token: _, // HTTP's
         access_tier: _,  // the gate's
         request_timeout,
-        limits: _, // the gate's
+        limits: _,  // the gate's
+        reports: _, // the sync's
     } = meta;
     MetaClientConfig {
         base_url: base_url.as_str().to_owned(),
@@ -525,6 +527,11 @@ fn tenant_settings(
         decide_every,
         executor_poll,
     } = schedule;
+    let config::MetaReports {
+        from_rows,
+        deadline,
+        in_flight,
+    } = &meta.reports;
     let stages = tenant.stages.iter().map(|stage| stage.value.clone());
     let mut rates = FxTable::new(*currency).with_company_currency(&tenant.crm_currency());
     for (code, rate) in fx {
@@ -569,6 +576,11 @@ fn tenant_settings(
             };
             usual.to_owned()
         }),
+        reports: ReportLimits {
+            from_rows: u64::from(*from_rows),
+            deadline: *deadline,
+            in_flight: *in_flight as usize,
+        },
         app_id: own_meta.app_id.as_ref().or(meta.app_id.as_ref()).cloned(),
     })
 }

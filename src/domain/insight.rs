@@ -46,7 +46,10 @@ impl ReportWindow {
     pub fn ends(self, zone: &TimeZone) -> Timestamp {
         match self {
             Self::Day(day) => time::day_start(time::add_days(day, 1), zone),
-            Self::Hour(day, hour) => time::add(time::hour_start(day, hour, zone), time::hours(1)),
+            // The row of an hour that a clock change repeats covers both of them, and that of one
+            // that it skips covers none: it ends where the next hour of the clock begins.
+            Self::Hour(day, hour) if hour >= 23 => time::day_start(time::add_days(day, 1), zone),
+            Self::Hour(day, hour) => time::hour_start(day, hour + 1, zone),
         }
     }
 }
@@ -82,4 +85,47 @@ pub struct AdInsight {
     pub reach: Option<u64>,
     /// Actions that Meta itself counted.
     pub actions: Vec<ActionCount>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The lengths of a day's hours, in minutes.
+    fn hours(day: &str, zone: &str) -> Vec<i64> {
+        let zone = TimeZone::get(zone).unwrap();
+        let day = time::parse_date(day).unwrap();
+        let mut at = ReportWindow::Day(day).begins(&zone);
+        let mut lengths = Vec::new();
+        for hour in 0..24 {
+            let window = ReportWindow::Hour(day, hour);
+            // Hours lie end to end, whatever the clock does.
+            assert_eq!(window.begins(&zone), at, "{day} {hour}");
+            at = window.ends(&zone);
+            lengths.push(time::between(window.begins(&zone), at).as_mins());
+        }
+        assert_eq!(at, ReportWindow::Day(day).ends(&zone), "{day}");
+        lengths
+    }
+
+    fn check(day: &str, zone: &str, odd: &[(usize, i64)]) {
+        let mut expected = vec![60; 24];
+        for (hour, length) in odd {
+            expected[*hour] = *length;
+        }
+        assert_eq!(hours(day, zone), expected, "{day} in {zone}");
+    }
+
+    #[test]
+    fn the_hours_of_a_day_of_a_clock_change_are_as_long_as_they_were() {
+        check("2026-11-24", "Europe/Berlin", &[]);
+        check("2026-03-29", "Europe/Berlin", &[(2, 0)]);
+        check("2026-10-25", "Europe/Berlin", &[(2, 120)]);
+        check("2026-03-08", "America/New_York", &[(2, 0)]);
+        check("2026-11-01", "America/New_York", &[(1, 120)]);
+        // By half an hour, and at midnight.
+        check("2026-10-04", "Australia/Lord_Howe", &[(2, 30)]);
+        check("2026-04-05", "Australia/Lord_Howe", &[(1, 90)]);
+        check("2026-09-06", "America/Santiago", &[(0, 0)]);
+    }
 }

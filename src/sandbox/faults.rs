@@ -41,6 +41,8 @@ pub enum FaultAction {
         #[serde(default)]
         subcode: i64,
     },
+    /// The call is one of a batch that Meta does not get round to; by itself it is a passing error.
+    NotRun,
     /// A page of HTML with status 200; nothing is applied.
     Html,
     /// The right answer, cut in the middle.
@@ -53,6 +55,11 @@ pub enum FaultAction {
     DropAfter,
     /// The call is carried out; its answer waits until it is released.
     Hold,
+    /// The report that this call orders comes to that; any other call is answered as ever.
+    Report {
+        /// To what.
+        fate: ReportFate,
+    },
     /// The caller's token is revoked from now on.
     RevokeToken,
     /// The caller's token has expired from now on.
@@ -63,6 +70,32 @@ pub enum FaultAction {
     LimitScopes {
         /// What is left.
         scopes: Vec<String>,
+    },
+}
+
+/// What becomes of a report of Meta's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum ReportFate {
+    /// It fails with this error.
+    Fails {
+        /// Such as 100.
+        code: i64,
+        /// 0 for none.
+        #[serde(default)]
+        subcode: i64,
+    },
+    /// It expires before it runs.
+    Skipped,
+    /// It takes so many seconds, and claims to be completed at 99 % before.
+    Slow {
+        /// How many.
+        seconds: i64,
+    },
+    /// It is not there for the first looks.
+    Missing {
+        /// For how many.
+        looks: u32,
     },
 }
 

@@ -34,7 +34,7 @@ mod world;
 
 pub use business::{Business, Character, StageSpec};
 pub use edits::{CrmDeal, CrmEdit};
-pub use faults::{Fault, FaultAction, HumanEdit, Vendor};
+pub use faults::{Fault, FaultAction, HumanEdit, ReportFate, Vendor};
 pub use journal::{Entry, Journal};
 pub use origins::{Credits, LayerCredits, Origins};
 

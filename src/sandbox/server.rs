@@ -233,6 +233,10 @@ async fn handle(State(world): State<Arc<World>>, request: Request) -> Response {
             let error = meta::Error::new(code, subcode, "An unexpected error has occurred.".into());
             meta_error(&world, &error).response()
         }
+        FaultAction::NotRun => {
+            let error = meta::Error::new(2, 0, "Service temporarily unavailable".into());
+            meta_error(&world, &error).response()
+        }
         FaultAction::Html => Answer::of(
             200,
             "text/html",
@@ -253,6 +257,11 @@ async fn handle(State(world): State<Arc<World>>, request: Request) -> Response {
         FaultAction::Hold => {
             let answer = answer();
             released.await;
+            answer.response()
+        }
+        FaultAction::Report { fate } => {
+            let answer = answer();
+            meta::doom(&world, &answer.body, &fate);
             answer.response()
         }
         FaultAction::RevokeToken => {
@@ -305,7 +314,7 @@ fn broken(answer: Answer) -> Response {
     response
 }
 
-fn meta_error(world: &World, error: &meta::Error) -> Answer {
+pub(super) fn meta_error(world: &World, error: &meta::Error) -> Answer {
     let trace = world.trace(world.clock.now());
     Answer::json(error.http_status(), &error.body(&trace))
 }

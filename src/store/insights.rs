@@ -3,19 +3,43 @@
 use async_trait::async_trait;
 
 use super::StoreError;
-use crate::domain::ids::TenantId;
+use crate::domain::ids::{CampaignId, TenantId};
 use crate::domain::insight::AdInsight;
 use crate::domain::money::Money;
 use crate::domain::time::{Date, Timestamp};
 
+/// What a pull of figures covered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pull {
+    /// First day.
+    pub since: Date,
+    /// Last day, inclusive.
+    pub until: Date,
+    /// Hours, or days.
+    pub is_hourly: bool,
+    /// These campaigns alone; all of the account when there are none.
+    pub campaigns: Vec<CampaignId>,
+    /// When it began.
+    pub pulled_at: Timestamp,
+}
+
 /// Figures of ads by day and hour.
 #[async_trait]
 pub trait InsightStore {
-    /// Records figures: a row of the same ad and window is replaced, never added to. Days from
-    /// `since` to `until` that were read whole and hold no row for an ad that had one lose it
-    /// (Meta took it back); hourly and daily rows are separate. The watermark (the time of the
+    /// Records figures: a row of the same ad and window is replaced, never added to. What the pull
+    /// covered was read whole: days and campaigns of it that hold no row for an ad that had one lose
+    /// it (Meta took it back); hourly and daily rows are separate. The watermark (the time of the
     /// pull) moves in the same transaction and never backwards; a pull older than a row kept leaves
-    /// that row alone.
+    /// that row alone. What a daily row was before is kept, where it was another; see
+    /// [`InsightStore::daily_insights_as_of`].
+    async fn record_pull(
+        &self,
+        tenant: &TenantId,
+        rows: &[AdInsight],
+        pull: &Pull,
+    ) -> Result<(), StoreError>;
+
+    /// [`InsightStore::record_pull`] of every campaign.
     async fn record_insights(
         &self,
         tenant: &TenantId,
@@ -24,7 +48,26 @@ pub trait InsightStore {
         until: Date,
         is_hourly: bool,
         pulled_at: Timestamp,
-    ) -> Result<(), StoreError>;
+    ) -> Result<(), StoreError> {
+        let pull = Pull {
+            since,
+            until,
+            is_hourly,
+            campaigns: Vec::new(),
+            pulled_at,
+        };
+        self.record_pull(tenant, rows, &pull).await
+    }
+
+    /// Daily rows from `since` on as they were known at `at`, by ad and day: what was pulled later
+    /// is left out, and what was restated or taken back since is as it was. Reaches as far back as
+    /// [`super::privacy::Forgettable::PastInsights`] is kept.
+    async fn daily_insights_as_of(
+        &self,
+        tenant: &TenantId,
+        since: Date,
+        at: Timestamp,
+    ) -> Result<Vec<AdInsight>, StoreError>;
 
     /// Daily rows from `since` on, by ad and day.
     async fn daily_insights(

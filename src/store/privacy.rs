@@ -25,6 +25,8 @@ pub enum Forgettable {
     Deliveries,
     /// Hourly figures, by their day. Daily ones stay.
     HourlyInsights,
+    /// What daily figures were before they were restated, by when they were.
+    PastInsights,
     /// What the policy saw, by when it decided: `inputs_json` is empty then. What it decided and why
     /// stays.
     Inputs,
@@ -36,12 +38,13 @@ pub enum Forgettable {
 
 impl Forgettable {
     /// Everything that can be forgotten.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Visits,
         Self::Leads,
         Self::Attempts,
         Self::Deliveries,
         Self::HourlyInsights,
+        Self::PastInsights,
         Self::Inputs,
         Self::Runs,
         Self::Messages,
@@ -56,6 +59,7 @@ impl Forgettable {
             Self::Attempts => "attribution attempts",
             Self::Deliveries => "deliveries",
             Self::HourlyInsights => "hourly figures",
+            Self::PastInsights => "restated figures",
             Self::Inputs => "inputs of decisions",
             Self::Runs => "runs",
             Self::Messages => "messages",

@@ -1,5 +1,6 @@
 //! The commands over the store, as a person and a program read them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use roasd::cli::audit::{AuditArgs, AuditCommand, Format};
@@ -16,13 +17,16 @@ use roasd::cli::{
 use roasd::clock::SteppedClock;
 use roasd::config::{Config, Environment};
 use roasd::domain::change::{ChangeState, Origin, ProposedChange, Target};
-use roasd::domain::ids::{AdId, AdSetId, CampaignId, ChangeId, DecisionId, RunId, TenantId};
+use roasd::domain::ids::{
+    AdAccountId, AdId, AdSetId, CampaignId, ChangeId, DecisionId, RunId, TenantId,
+};
+use roasd::domain::insight::{AdInsight, ReportWindow};
 use roasd::domain::money::{Currency, Money};
 use roasd::domain::policy::{
     AdEvidence, BudgetEntity, BudgetLimits, LifetimeTotals, Mode, Policy, PolicyInputs,
     PolicyParams, RoasdPolicy, Stage,
 };
-use roasd::domain::structure::EntityRef;
+use roasd::domain::structure::{Account, AccountStatus, EntityRef, Structure};
 use roasd::domain::time::{self, Timestamp};
 use roasd::store::changes::Settlement;
 use roasd::store::decisions::{DecisionRecord, RunRecord, inputs_json, rationale_json};
@@ -614,6 +618,62 @@ async fn a_decision_is_explained_from_the_paragraph_to_the_undo() {
     }
     let (exit, shown) = desk.explain("nonsense").await;
     assert_eq!((exit, shown.as_str()), (Exit::Failed, ""));
+}
+
+#[tokio::test]
+async fn a_decision_is_shown_with_the_figures_that_were_known_then() {
+    let desk = Desk::new().await;
+    let account = Account {
+        id: AdAccountId::new("act_1").unwrap(),
+        name: "Acme".to_owned(),
+        status: AccountStatus::Active,
+        currency: Currency::USD,
+        time_zone_name: "America/New_York".to_owned(),
+        min_daily_budget: None,
+    };
+    let structure = Structure {
+        account,
+        campaigns: BTreeMap::new(),
+        ad_sets: BTreeMap::new(),
+        ads: BTreeMap::new(),
+    };
+    let store = &desk.ctx.store;
+    store
+        .record_structure(&acme(), &structure, at(0))
+        .await
+        .unwrap();
+    let zone = structure.account.time_zone().unwrap();
+    let day = time::day_of(at(5), &zone);
+    let row = |on: &str, spend| AdInsight {
+        ad: AdId::new(format!("ad-{on}")).unwrap(),
+        ad_set: AdSetId::new(on).unwrap(),
+        campaign: CampaignId::new("c1").unwrap(),
+        window: ReportWindow::Day(day),
+        impressions: 1_000,
+        clicks: 20,
+        spend: usd(spend),
+        reach: None,
+        actions: Vec::new(),
+    };
+    let pull = async |spend, s| {
+        // That of another ad set is none of its business.
+        let rows = [row("s1", spend), row("s2", 99_999)];
+        store
+            .record_insights(&acme(), &rows, day, day, false, at(s))
+            .await
+            .unwrap();
+    };
+    pull(8_000, 4).await;
+    let then = "as they were known then: 80.00 USD spent, 1000 impressions, 20 clicks";
+    let (_, shown) = desk.explain("wait-1").await;
+    says(&shown, &[then, "they are the same now"]);
+    pull(8_500, 100).await;
+    let (_, shown) = desk.explain("wait-1").await;
+    says(&shown, &[then, "as they are known now: 85.00 USD spent"]);
+    let desk = desk.for_programs();
+    let figures = &json(&desk.explain("wait-1").await.1)["figures"];
+    assert_eq!(figures["known_then"]["spend"], "80.00");
+    assert_eq!(figures["known_now"]["spend"], "85.00");
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use roasd::clock::Clock as _;
 use roasd::domain::attribution::Method;
 use roasd::domain::ids::ContactId;
 use roasd::domain::time::{self, Timestamp};
-use roasd::sandbox::{Entry, Origins};
+use roasd::sandbox::{Entry, Fault, FaultAction, Origins, Vendor};
 use roasd::store::crm::CreditedDeal;
 use serde_json::json;
 use sqlx::Connection as _;
@@ -83,6 +83,35 @@ async fn a_lead_form_credits_the_ad_that_showed_it() {
     let now = world.clock.now();
     let waiting = world.store().requested_leads(&tenant("gym"), now, 10).await;
     assert!(waiting.unwrap().is_empty());
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lead_that_meta_did_not_get_round_to_is_asked_for_again() {
+    let world = world().await;
+    world.sandbox().add_fault(Fault {
+        times: 0,
+        ..Fault::next(Vendor::Meta, "GET", "field_data", FaultAction::NotRun)
+    });
+    let waiting = async || {
+        let now = world.clock.now();
+        let leads = world.store().requested_leads(&tenant("gym"), now, 10).await;
+        leads.unwrap().len()
+    };
+    world
+        .run_until("a lead", time::minutes(30), time::days(2), async || {
+            waiting().await > 0
+        })
+        .await;
+    world.run_for(time::hours(1)).await;
+    assert!(waiting().await > 0, "it stays due");
+    world.end_faults().await;
+    world
+        .run_until("its read", time::minutes(5), time::hours(1), async || {
+            waiting().await == 0
+        })
+        .await;
+    run_until_credited(&world, 1).await;
     world.finish().await;
 }
 

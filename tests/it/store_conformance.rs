@@ -310,6 +310,8 @@ suite! {
         a_row_that_meta_took_back_goes,
         hourly_and_daily_are_separate,
         an_older_pull_changes_nothing,
+        figures_are_as_they_were_known,
+        a_pull_of_some_campaigns_leaves_the_others,
         the_watermark_never_moves_back,
         spend_is_summed_by_day,
         ten_thousand_rows_fit;

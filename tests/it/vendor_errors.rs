@@ -591,3 +591,59 @@ async fn hubspot_is_read_after_a_passing_fault() {
     let page = hubspot(&server).search_deals(&walk.next().unwrap()).await;
     assert_eq!(page.unwrap().total, 0);
 }
+
+#[tokio::test]
+async fn each_call_of_a_batch_is_answered_by_itself() {
+    let lead =
+        json!({"id": "100000000000001", "created_time": "2026-10-05T09:30:00+0000", "ad_id": "5"});
+    let part = |code: u16, headers: Value, body: String| json!({"code": code, "headers": headers, "body": body});
+    let usage = json!([{"name": "X-App-Usage", "value": "{\"call_count\":80}"}]);
+    let answers = json!([
+        part(200, json!([]), lead.to_string()),
+        null,
+        part(400, usage, error(100, 33, "gone")),
+        part(400, json!([]), error(80_005, 0, "too many")),
+    ]);
+    let rig = rig(move |_| ok(answers.clone())).await;
+    let ids = [
+        "100000000000001",
+        "100000000000002",
+        "100000000000003",
+        "100000000000004",
+        "100000000000005",
+    ]
+    .map(|id| id.parse().unwrap());
+    let caller = Caller {
+        account: account(12),
+        tenant: TenantId::new("acme").unwrap(),
+    };
+    let other = rig.permit(CallKind::Read).await;
+    let zero = SignedDuration::ZERO;
+    let permit = rig
+        .gate
+        .permit_many(&caller, CallKind::Leads, 4, zero)
+        .await;
+    let permit = permit.unwrap();
+    assert_eq!(permit.calls(), 4);
+    let found = rig.client.leads(permit, &ids).await.unwrap();
+    assert_eq!(found.len(), 4, "as many as the permit allows");
+    let id = found[0].as_ref().unwrap().as_ref().unwrap().id.clone();
+    assert_eq!(id, ids[0]);
+    assert_eq!(class(found[1].as_ref().unwrap_err()), "retry", "not run");
+    assert!(matches!(found[2], Ok(None)), "not there");
+    assert_eq!(class(found[3].as_ref().unwrap_err()), "throttled");
+    let closed = |kind| rig.gate.closed(&account(12), kind).is_some();
+    assert!(closed(CallKind::Leads) && !closed(CallKind::Read));
+    assert_eq!(
+        rig.gate.headroom(&account(12)).cost_factor,
+        4,
+        "its headers"
+    );
+    let seen = rig.seen();
+    assert_eq!(seen.len(), 1, "one round trip");
+    assert!(seen[0].starts_with("POST / "), "{}", seen[0]);
+    assert!(!seen[0].lines().next().unwrap().contains(TOKEN));
+    // A permit of another kind is none.
+    assert!(rig.client.leads(other, &ids).await.is_err());
+    assert_eq!(rig.seen().len(), 1);
+}

@@ -1,10 +1,11 @@
-//! Reads the leads that Meta's webhooks told of, one permit a lead.
+//! Reads the leads that Meta's webhooks told of, as many by one call as the gate has room for.
 //!
 //! A lead that cannot be read holds up nothing: it is put off, and after a month given up. That the
 //! token may read ads and not leads is no reason to hold the tenant.
 
 use super::{Trouble, meta};
 use crate::actors::context::Context;
+use crate::domain::ids::LeadId;
 use crate::domain::time::{self, SignedDuration};
 use crate::store::leads::WantedLead;
 use crate::vendors::VendorError;
@@ -36,9 +37,14 @@ pub(super) async fn read_requested(context: &Context) -> Result<usize, Trouble> 
         if wanted.is_empty() {
             return Ok(count);
         }
-        for lead in wanted {
-            let permit = context.permit(CallKind::Leads).await.map_err(meta)?;
-            match client.lead(permit, &lead.id).await {
+        let ids: Vec<LeadId> = wanted.iter().map(|lead| lead.id.clone()).collect();
+        let most = u32::try_from(ids.len()).unwrap_or(LEADS);
+        let permit = context.permit_many(CallKind::Leads, most).await;
+        let found = client.leads(permit.map_err(meta)?, &ids).await;
+        let mut passing = None;
+        let mut settled = 0;
+        for (lead, found) in wanted.iter().zip(found.map_err(meta)?) {
+            match found {
                 Ok(Some(found)) => {
                     store.record_lead(&tenant.id, &found).await?;
                     count += 1;
@@ -46,20 +52,30 @@ pub(super) async fn read_requested(context: &Context) -> Result<usize, Trouble> 
                 Ok(None) => {
                     let why = "Meta does not show it; the token needs leads_retrieval and access to \
                                the page, the lead may be deleted or older than 90 days";
-                    put_off(context, &lead, why).await?;
+                    put_off(context, lead, why).await?;
                 }
                 Err(
                     error @ (VendorError::Refused { .. }
                     | VendorError::Unauthorized { .. }
                     | VendorError::TooMuch { .. }),
-                ) => put_off(context, &lead, &error.to_string()).await?,
-                // Weather: the lead stays due.
+                ) => put_off(context, lead, &error.to_string()).await?,
+                // Weather, or Meta did not get round to it: the lead stays due.
                 Err(
                     error @ (VendorError::Retry { .. }
                     | VendorError::Throttled { .. }
                     | VendorError::Unknown { .. }),
-                ) => return Err(meta(error)),
+                ) => {
+                    passing = Some(error);
+                    continue;
+                }
             }
+            settled += 1;
+        }
+        // What was left out of a batch is asked for again, while that brings something.
+        match passing {
+            Some(error @ VendorError::Throttled { .. }) => return Err(meta(error)),
+            Some(error) if settled == 0 => return Err(meta(error)),
+            Some(_) | None => {}
         }
     }
 }
@@ -95,7 +111,6 @@ fn again_at(lead: &WantedLead, now: time::Timestamp) -> Option<time::Timestamp> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::ids::LeadId;
 
     #[test]
     fn a_lead_is_tried_ever_less_and_then_given_up() {

@@ -427,6 +427,7 @@ impl Asked<'_> {
             until: yesterday,
             is_hourly: false,
             page_size: 100,
+            campaigns: Vec::new(),
         };
         let currency = account.currency;
         let page = async {

@@ -8,9 +8,10 @@ use serde_json::{Map, Value, json};
 use crate::domain::time::{self, Date, Timestamp};
 
 use super::super::draw::Draw;
+use super::super::faults::ReportFate;
 use super::super::market::{Level, Market};
 use super::objects::{Filter, filtering, paged, report_draw, wanted};
-use super::{Context, Error};
+use super::{Context, Error, World};
 
 /// A report that was ordered.
 #[derive(Debug, Clone)]
@@ -18,6 +19,20 @@ pub(in crate::sandbox) struct Report {
     at: Timestamp,
     node: Option<usize>,
     params: Vec<(String, String)>,
+    fate: Option<ReportFate>,
+}
+
+/// Decides what becomes of the report that this answer names.
+pub(in crate::sandbox) fn doom(world: &World, answer: &[u8], fate: &ReportFate) {
+    let body: Value = serde_json::from_slice(answer).unwrap_or_default();
+    let Some(run) = body.get("report_run_id").and_then(Value::as_str) else {
+        return;
+    };
+    for tenant in &world.tenants {
+        if let Some(report) = tenant.lock().reports.get_mut(run) {
+            report.fate = Some(fate.clone());
+        }
+    }
 }
 
 const HOURLY: &str = "hourly_stats_aggregated_by_advertiser_time_zone";
@@ -73,6 +88,8 @@ const KNOWN: &[&str] = &[
 
 /// Rows that one synchronous call may compute.
 const ROWS_MAX: usize = 20_000;
+/// Rows that a report may compute.
+const REPORT_ROWS_MAX: usize = 200_000;
 
 /// What a row sums up.
 #[derive(Debug, Clone, Copy, Default)]
@@ -102,8 +119,12 @@ type Key = (usize, Date, Date, u8);
 
 /// `GET …/insights`
 pub(super) fn read(context: &Context<'_>, top: Option<usize>) -> Result<Value, Error> {
+    rows(context, top, ROWS_MAX)
+}
+
+fn rows(context: &Context<'_>, top: Option<usize>, most: usize) -> Result<Value, Error> {
     let query = query(context, top)?;
-    let mut sums: Vec<(Key, Sum)> = sums(context, top, &query)?.into_iter().collect();
+    let mut sums: Vec<(Key, Sum)> = sums(context, top, &query, most)?.into_iter().collect();
     debug_assert!(context.state.market.moved_to() >= context.now);
     // Rows exist only where something was delivered.
     sums.retain(|(_, sum)| sum.impressions > 0 || sum.spend_milli > 0);
@@ -125,6 +146,7 @@ pub(super) fn submit(context: &mut Context<'_>) -> Result<Value, Error> {
         at: context.now,
         node: None,
         params: context.call.params().cloned().collect(),
+        fate: None,
     };
     context.state.reports.insert(id.clone(), report);
     Ok(json!({ "report_run_id": id }))
@@ -136,17 +158,38 @@ pub(super) fn report(context: &mut Context<'_>, id: &str, rest: &[&str]) -> Resu
         return Err(Error::missing("get", id));
     };
     let secs = time::between(report.at, context.now).as_secs();
-    let (status, percent) = match secs {
-        0..5 => ("Job Not Started", 0),
-        5..30 => ("Job Running", secs * 3),
+    let (status, percent) = match (&report.fate, secs) {
+        (Some(ReportFate::Missing { looks }), _) if *looks > 0 => {
+            let looks = looks - 1;
+            if let Some(report) = context.state.reports.get_mut(id) {
+                report.fate = Some(ReportFate::Missing { looks });
+            }
+            return Err(Error::missing("get", id));
+        }
+        (_, 0..5) => ("Job Not Started", 0),
+        (_, 5..8) => ("Job Started", 0),
+        (Some(ReportFate::Fails { .. }), _) => ("Job Failed", 0),
+        (Some(ReportFate::Skipped), _) => ("Job Skipped", 0),
+        (Some(ReportFate::Slow { seconds }), secs) if secs < *seconds => ("Job Completed", 99),
+        (_, 8..30) => ("Job Running", secs * 3),
         _ => ("Job Completed", 100),
     };
     match rest {
-        [] => Ok(
-            json!({"id": id, "account_id": context.tenant.spec.ad_account.digits(),
-            "async_status": status, "async_percent_completion": percent,
-            "time_ref": time::to_micros(report.at) / 1_000_000}),
-        ),
+        [] => {
+            let mut told = json!({"id": id,
+                "account_id": context.tenant.spec.ad_account.digits(),
+                "async_status": status, "async_percent_completion": percent,
+                "time_ref": time::to_micros(report.at) / 1_000_000});
+            if let (Some(ReportFate::Fails { code, subcode }), Some(told)) =
+                (&report.fate, told.as_object_mut())
+                && status == "Job Failed"
+            {
+                told.insert("error_code".into(), json!(code));
+                told.insert("error_subcode".into(), json!(subcode));
+                told.insert("error_message".into(), json!("The report failed."));
+            }
+            Ok(told)
+        }
         ["insights"] if percent < 100 => Err(Error::new(
             2601,
             1_815_107,
@@ -163,7 +206,7 @@ pub(super) fn report(context: &mut Context<'_>, id: &str, rest: &[&str]) -> Resu
                 version: context.version,
                 trace: context.trace,
             };
-            read(&inner, report.node)
+            rows(&inner, report.node, REPORT_ROWS_MAX)
         }
         _ => Err(Error::bad("Unsupported get request")),
     }
@@ -298,6 +341,7 @@ fn sums(
     context: &Context<'_>,
     top: Option<usize>,
     query: &Query,
+    most: usize,
 ) -> Result<BTreeMap<Key, Sum>, Error> {
     let market = &context.state.market;
     let draw = report_draw(context);
@@ -349,7 +393,7 @@ fn sums(
             sum.leads += cell.leads;
             sum.value_minor += cell.lead_value_minor;
         }
-        if sums.len() > ROWS_MAX {
+        if sums.len() > most {
             return Err(Error::reduce_data());
         }
     }

@@ -9,6 +9,7 @@ use super::journal::Entry;
 use super::server::{Answer, Call};
 use super::world::{State, Tenant, World};
 
+mod batch;
 mod errors;
 mod insights;
 mod leads;
@@ -17,7 +18,7 @@ mod objects;
 mod writes;
 
 pub(super) use errors::Error;
-pub(super) use insights::Report;
+pub(super) use insights::{Report, doom};
 
 /// Whether a token still opens the door.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,6 +93,9 @@ pub(super) fn token_of(headers: &HeaderMap, call: &Call) -> Option<String> {
 
 /// Answers one call. `path` is what follows the host.
 pub(super) fn answer(world: &World, call: &Call) -> Answer {
+    if batch::is_one(call) {
+        return batch::answer(world, call);
+    }
     let now = world.clock.now();
     let trace = world.trace(now);
     let mut headers = vec![

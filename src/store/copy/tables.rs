@@ -34,6 +34,7 @@ pub const COPIED: &[&str] = &[
     "ad_entities",
     "ad_entity_history",
     "ad_insights",
+    "ad_insight_past",
     "insight_watermarks",
     "decision_runs",
     "decisions",

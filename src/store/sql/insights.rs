@@ -77,3 +77,81 @@ pub(in crate::store) fn spend(
         .map(|(date, minor, currency)| Ok((day(TABLE, &date)?, money(TABLE, minor, &currency)?)))
         .collect()
 }
+
+/// Daily rows that a pull covers, as they are kept; `$1` is the tenant, `$2` and `$3` are the days, `$4`
+/// the pull's time. What follows bounds the campaigns.
+pub(in crate::store) const KEPT: &str = "
+    select ad_id, day, hour, ad_set_id, campaign_id, impressions, clicks, spend_minor, currency,
+        reach, actions_json, known_since
+    from ad_insights
+    where tenant = $1 and day between $2 and $3 and hour = -1 and pulled_at <= $4";
+
+/// A daily row with since when it has been known so.
+#[derive(Debug)]
+pub(in crate::store) struct Known {
+    pub(in crate::store) row: AdInsight,
+    pub(in crate::store) actions: String,
+    pub(in crate::store) since: i64,
+}
+
+/// Reads a row of [`KEPT`].
+pub(in crate::store) fn known(row: &impl Cells) -> Result<Known, StoreError> {
+    let columns = Columns::of(TABLE, row);
+    Ok(Known {
+        row: read(row)?,
+        actions: columns.get::<&str>("actions_json")?.to_owned(),
+        since: columns.get("known_since")?,
+    })
+}
+
+/// Tells what a pull found as it was from what it found another, or gone: since when each of its rows
+/// has been known, and what was known until it. Of two pulls at the same instant the second adds
+/// nothing to what the first put aside.
+pub(in crate::store) fn told_apart(
+    kept: Vec<Known>,
+    rows: Vec<(&AdInsight, String)>,
+    pulled_at: i64,
+) -> (Vec<(&AdInsight, String, i64)>, Vec<Known>) {
+    let mut kept: BTreeMap<_, _> = kept
+        .into_iter()
+        .map(|known| ((known.row.ad.clone(), known.row.window), known))
+        .collect();
+    let mut past = Vec::new();
+    let found = rows
+        .into_iter()
+        .map(|(row, actions)| {
+            let since = match kept.remove(&(row.ad.clone(), row.window)) {
+                Some(known) if known.row == *row => known.since,
+                Some(known) => {
+                    past.push(known);
+                    pulled_at
+                }
+                None => pulled_at,
+            };
+            (row, actions, since)
+        })
+        .collect();
+    past.extend(kept.into_values());
+    past.retain(|known| known.since < pulled_at);
+    (found, past)
+}
+
+/// Daily rows as they were known; `$1` is the tenant, `$2` the first day, `$3` the instant. Where a
+/// pull came late, after a newer one had found the row gone, two tell of the same: [`as_of`] takes the
+/// one that was found last.
+pub(in crate::store) const AS_OF: &str = "
+    select ad_id, day, hour, ad_set_id, campaign_id, impressions, clicks, spend_minor, currency,
+        reach, actions_json, known_since
+    from ad_insights where tenant = $1 and day >= $2 and hour = -1 and known_since <= $3
+    union all
+    select ad_id, day, hour, ad_set_id, campaign_id, impressions, clicks, spend_minor, currency,
+        reach, actions_json, known_since
+    from ad_insight_past
+    where tenant = $1 and day >= $2 and known_since <= $3 and known_until > $3
+    order by 1, 2, 12 desc";
+
+/// One row of each ad and day of what [`AS_OF`] finds.
+pub(in crate::store) fn as_of(mut rows: Vec<AdInsight>) -> Vec<AdInsight> {
+    rows.dedup_by(|next, kept| next.ad == kept.ad && next.window == kept.window);
+    rows
+}

@@ -34,6 +34,13 @@ pub(in crate::store) const fn forgets(what: Forgettable) -> &'static str {
                  where tenant = $1 and day < $2 and hour >= 0
                  order by day limit $3)"
         }
+        Forgettable::PastInsights => {
+            "delete from ad_insight_past
+             where tenant = $1 and (ad_id, day, hour, known_until) in (
+                 select ad_id, day, hour, known_until from ad_insight_past
+                 where tenant = $1 and known_until < $2
+                 order by known_until limit $3)"
+        }
         Forgettable::Inputs => {
             "update decision_runs set inputs_json = '' where id in (
                  select id from decision_runs
@@ -70,6 +77,7 @@ pub(in crate::store) fn bound(what: Forgettable, before: Timestamp) -> Bound {
         | Forgettable::Leads
         | Forgettable::Attempts
         | Forgettable::Deliveries
+        | Forgettable::PastInsights
         | Forgettable::Inputs
         | Forgettable::Runs
         | Forgettable::Messages => Bound::Instant(micros(before)),

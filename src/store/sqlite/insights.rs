@@ -10,46 +10,90 @@ use crate::domain::insight::AdInsight;
 use crate::domain::money::Money;
 use crate::domain::time::{Date, Timestamp, from_micros};
 use crate::store::StoreError;
-use crate::store::insights::InsightStore;
-use crate::store::sql::insights::{hour, latest, read, spend};
+use crate::store::insights::{InsightStore, Pull};
+use crate::store::sql::insights::{
+    AS_OF, KEPT, as_of, hour, known, latest, read, spend, told_apart,
+};
+use crate::store::sql::json;
 use crate::store::sql::values::{count, micros};
 
 /// Columns bound per row.
-const COLUMNS: usize = 13;
+const COLUMNS: usize = 14;
+
+/// Bounds the campaigns, whose ids are a JSON list at that place.
+macro_rules! of_campaigns {
+    ($place:literal) => {
+        concat!(
+            " and (",
+            $place,
+            " = '[]' or campaign_id in (select value from json_each(",
+            $place,
+            ")))"
+        )
+    };
+}
 
 #[async_trait]
 impl InsightStore for SqliteStore {
-    async fn record_insights(
+    async fn record_pull(
         &self,
         tenant: &TenantId,
         rows: &[AdInsight],
-        since: Date,
-        until: Date,
-        is_hourly: bool,
-        pulled_at: Timestamp,
+        pull: &Pull,
     ) -> Result<(), StoreError> {
         let doing = "recording insights";
+        let Pull {
+            since,
+            until,
+            is_hourly,
+            campaigns,
+            pulled_at,
+        } = pull;
+        let (is_hourly, pulled_at) = (*is_hourly, *pulled_at);
+        let (since, until) = (since.to_string(), until.to_string());
+        let campaigns: Vec<&str> = campaigns.iter().map(|id| id.as_str()).collect();
+        let campaigns = json(&campaigns, doing)?;
         let latest = latest(rows, doing)?;
         let mut tx = self.write_for(tenant, doing).await?;
+        let mut kept = Vec::new();
+        if !is_hourly {
+            let rows = sqlx::query(sqlx::AssertSqlSafe(format!(
+                "{KEPT}{}",
+                of_campaigns!("$5")
+            )))
+            .bind(tenant.as_str())
+            .bind(since.as_str())
+            .bind(until.as_str())
+            .bind(micros(pulled_at))
+            .bind(campaigns.as_str())
+            .fetch_all(&mut *tx)
+            .await
+            .map_err(fault(doing))?;
+            kept = rows.iter().map(known).collect::<Result<_, _>>()?;
+        }
+        let (found, past) = told_apart(kept, latest, micros(pulled_at));
         // The pull read these days whole, so what it does not hold Meta has taken back.
-        sqlx::query(
+        sqlx::query(concat!(
             "delete from ad_insights
              where tenant = $1 and day between $2 and $3 and (hour >= 0) = $4 and pulled_at <= $5",
-        )
+            of_campaigns!("$6")
+        ))
         .bind(tenant.as_str())
-        .bind(since.to_string())
-        .bind(until.to_string())
+        .bind(since.as_str())
+        .bind(until.as_str())
         .bind(i64::from(is_hourly))
         .bind(micros(pulled_at))
+        .bind(campaigns.as_str())
         .execute(&mut *tx)
         .await
         .map_err(fault(doing))?;
-        for chunk in latest.chunks(BIND_LIMIT / COLUMNS) {
+        for chunk in found.chunks(BIND_LIMIT / COLUMNS) {
             let mut query = QueryBuilder::new(
                 "insert into ad_insights (tenant, ad_id, day, hour, ad_set_id, campaign_id,
-                     impressions, clicks, spend_minor, currency, reach, actions_json, pulled_at) ",
+                     impressions, clicks, spend_minor, currency, reach, actions_json, pulled_at,
+                     known_since) ",
             );
-            query.push_values(chunk, |mut values, (row, actions)| {
+            query.push_values(chunk, |mut values, (row, actions, known_since)| {
                 values
                     .push_bind(tenant.as_str())
                     .push_bind(row.ad.as_str())
@@ -63,7 +107,8 @@ impl InsightStore for SqliteStore {
                     .push_bind(row.spend.currency().code().to_owned())
                     .push_bind(row.reach.map(count))
                     .push_bind(actions.as_str())
-                    .push_bind(micros(pulled_at));
+                    .push_bind(micros(pulled_at))
+                    .push_bind(*known_since);
             });
             query.push(
                 " on conflict (tenant, ad_id, day, hour) do update set
@@ -71,9 +116,41 @@ impl InsightStore for SqliteStore {
                      impressions = excluded.impressions, clicks = excluded.clicks,
                      spend_minor = excluded.spend_minor, currency = excluded.currency,
                      reach = excluded.reach, actions_json = excluded.actions_json,
-                     pulled_at = excluded.pulled_at
+                     pulled_at = excluded.pulled_at, known_since = excluded.known_since
                  where excluded.pulled_at >= ad_insights.pulled_at",
             );
+            query
+                .build()
+                .persistent(false) // its length differs each time
+                .execute(&mut *tx)
+                .await
+                .map_err(fault(doing))?;
+        }
+        for chunk in past.chunks(BIND_LIMIT / COLUMNS) {
+            let mut query = QueryBuilder::new(
+                "insert into ad_insight_past (tenant, ad_id, day, hour, ad_set_id, campaign_id,
+                     impressions, clicks, spend_minor, currency, reach, actions_json, known_since,
+                     known_until) ",
+            );
+            query.push_values(chunk, |mut values, known| {
+                let row = &known.row;
+                values
+                    .push_bind(tenant.as_str())
+                    .push_bind(row.ad.as_str())
+                    .push_bind(row.window.day().to_string())
+                    .push_bind(hour(row.window))
+                    .push_bind(row.ad_set.as_str())
+                    .push_bind(row.campaign.as_str())
+                    .push_bind(count(row.impressions))
+                    .push_bind(count(row.clicks))
+                    .push_bind(row.spend.minor())
+                    .push_bind(row.spend.currency().code().to_owned())
+                    .push_bind(row.reach.map(count))
+                    .push_bind(known.actions.as_str())
+                    .push_bind(known.since)
+                    .push_bind(micros(pulled_at));
+            });
+            query.push(" on conflict do nothing");
             query
                 .build()
                 .persistent(false) // its length differs each time
@@ -110,6 +187,23 @@ impl InsightStore for SqliteStore {
         .await
         .map_err(fault("reading daily insights"))?;
         rows.iter().map(read).collect()
+    }
+
+    async fn daily_insights_as_of(
+        &self,
+        tenant: &TenantId,
+        since: Date,
+        at: Timestamp,
+    ) -> Result<Vec<AdInsight>, StoreError> {
+        let rows = sqlx::query(AS_OF)
+            .bind(tenant.as_str())
+            .bind(since.to_string())
+            .bind(micros(at))
+            .fetch_all(&self.readers)
+            .await
+            .map_err(fault("reading insights as they were known"))?;
+        let rows = rows.iter().map(read).collect::<Result<_, _>>()?;
+        Ok(as_of(rows))
     }
 
     async fn hourly_insights(

@@ -63,6 +63,11 @@ const SCRIPTS: &[Script] = &[
         include_str!("../../../migrations/sqlite/0009_covering_clicks.sql"),
     ),
     (
+        10,
+        "figures_as_of",
+        include_str!("../../../migrations/sqlite/0010_figures_as_of.sql"),
+    ),
+    (
         11,
         "breakers",
         include_str!("../../../migrations/sqlite/0011_breakers.sql"),

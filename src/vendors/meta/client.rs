@@ -5,22 +5,24 @@
 //! permit of its own; a write whose effect is unknown is read back first.
 
 use std::fmt;
+use std::str::FromStr as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 
 use super::errors::{self, Class, Envelope, META, Rest};
 use super::limits::UseCase;
+use super::reports::ReportState;
 use super::throttle::{CallKind, MetaGate, Scope};
 use super::usage::Usage;
 use super::{
-    Activity, Cursor, InsightsQuery, LiveSettings, MetaAds, Page, Permit, TokenState, WriteReceipt,
-    lead_wire, signature, wire,
+    Activity, BATCH_MAX, Cursor, InsightsQuery, LiveSettings, MetaAds, Page, Permit, TokenState,
+    WriteReceipt, lead_wire, signature, wire,
 };
 use crate::clock::Clock;
 use crate::domain::change::Target;
@@ -66,6 +68,8 @@ pub struct MetaClientConfig {
 
 /// One account at Meta.
 pub struct MetaClient {
+    base: String,
+    version: String,
     root: String,
     account: AdAccountId,
     authorization: HeaderValue,
@@ -98,7 +102,9 @@ enum Need {
     Read,
     /// Reads figures.
     Insights,
-    /// Reads leads.
+    /// Orders a report of figures, which changes nothing.
+    Report,
+    /// Reads leads, several by one call.
     Leads,
     /// Reads what a safety write is about to change: must work when ordinary reads are refused.
     Settings,
@@ -112,7 +118,7 @@ impl Need {
     const fn accepts(self, kind: CallKind) -> bool {
         match self {
             Self::Read => matches!(kind, CallKind::Read),
-            Self::Insights => matches!(kind, CallKind::Insights),
+            Self::Insights | Self::Report => matches!(kind, CallKind::Insights),
             Self::Leads => matches!(kind, CallKind::Leads),
             Self::Settings => matches!(kind, CallKind::Read | CallKind::SafetyWrite),
             Self::Write => matches!(kind, CallKind::Write),
@@ -124,11 +130,16 @@ impl Need {
         matches!(self, Self::Write | Self::Pause)
     }
 
+    /// Whether its parameters go into the body.
+    const fn is_post(self) -> bool {
+        self.is_write() || matches!(self, Self::Report | Self::Leads)
+    }
+
     /// What Meta counts it under.
     const fn use_case(self) -> UseCase {
         match self {
             Self::Read | Self::Settings | Self::Write | Self::Pause => UseCase::Management,
-            Self::Insights => UseCase::Insights,
+            Self::Insights | Self::Report => UseCase::Insights,
             Self::Leads => UseCase::Leads,
         }
     }
@@ -176,6 +187,8 @@ impl MetaClient {
         );
         Ok(Self {
             root: format!("{base}/{}", config.api_version),
+            base,
+            version: config.api_version,
             authorization: bearer(token).ok_or_else(bad_token)?,
             account: config.ad_account,
             proof,
@@ -218,7 +231,11 @@ impl MetaClient {
         authorization: &HeaderValue,
     ) -> Result<Answered, VendorError> {
         self.check(&permit, need)?;
-        let url = format!("{}/{path}", self.root);
+        let url = match need {
+            // A batch goes to the root; each of its calls names the version.
+            Need::Leads => format!("{}/", self.base),
+            _ => format!("{}/{path}", self.root),
+        };
         let is_ours = *authorization == self.authorization;
         let proof = self
             .proof
@@ -226,7 +243,7 @@ impl MetaClient {
             .filter(|_| is_ours)
             .map(|proof| ("appsecret_proof", proof.clone()));
         let parameters: Parameters = parameters.into_iter().chain(proof).collect();
-        let request = if need.is_write() {
+        let request = if need.is_post() {
             self.http.post(url).form(&parameters)
         } else {
             self.http.get(url).query(&parameters)
@@ -388,6 +405,40 @@ impl MetaClient {
         }
     }
 
+    /// Sends several reads as one call. Each is counted by Meta, and answered, by itself.
+    async fn batch(
+        &self,
+        permit: Permit,
+        need: Need,
+        paths: &[String],
+    ) -> Result<Vec<Result<Answered, VendorError>>, VendorError> {
+        let calls: Vec<Value> = paths
+            .iter()
+            .map(|path| {
+                let url = format!("{}/{path}", self.version);
+                serde_json::json!({"method": "GET", "relative_url": url})
+            })
+            .collect();
+        let parameters = vec![
+            ("batch", Value::Array(calls).to_string()),
+            ("include_headers", "true".to_owned()),
+        ];
+        let answered = self
+            .send(permit, need, "", parameters, &self.authorization)
+            .await?;
+        let Value::Array(answers) = answered.body else {
+            return Err(self.odd("it answered a batch with something else than a list"));
+        };
+        if answers.len() != paths.len() {
+            return Err(self.odd("it answered fewer or more calls than it was asked"));
+        }
+        let read = answers.into_iter().map(|answer| match inner(&answer) {
+            Some(answer) => self.read(answer, need),
+            None => Err(self.odd("it did not get round to this call of a batch")),
+        });
+        Ok(read.collect())
+    }
+
     async fn get(
         &self,
         permit: Permit,
@@ -493,25 +544,70 @@ impl MetaAds for MetaClient {
         query: &InsightsQuery,
         after: Option<&Cursor>,
     ) -> Result<Page<AdInsight>, VendorError> {
-        let range = format!(r#"{{"since":"{}","until":"{}"}}"#, query.since, query.until);
-        let mut parameters = vec![
-            ("level", "ad".to_owned()),
-            ("time_range", range),
-            ("time_increment", "1".to_owned()),
-            ("limit", query.page_size.clamp(1, 500).to_string()),
-        ];
-        if query.is_hourly {
-            parameters.push(("fields", wire::HOURLY_INSIGHT_FIELDS.to_owned()));
-            parameters.push(("breakdowns", wire::HOURLY.to_owned()));
-        } else {
-            parameters.push(("fields", wire::INSIGHT_FIELDS.to_owned()));
-        }
+        let mut parameters = figures(query);
+        parameters.push(("limit", page_size(query)));
         parameters.extend(after.map(|cursor| ("after", cursor.0.clone())));
         let path = format!("{}/insights", self.account);
         let body = self
             .get_as(Need::Insights, permit, &path, parameters)
             .await?;
         wire::insights(body, after, currency, query).map_err(|fault| self.odd(&fault))
+    }
+
+    async fn order_report(
+        &self,
+        permit: Permit,
+        query: &InsightsQuery,
+    ) -> Result<String, VendorError> {
+        let path = format!("{}/insights", self.account);
+        let body = self
+            .get_as(Need::Report, permit, &path, figures(query))
+            .await?;
+        let run = body.get("report_run_id");
+        let run = run.and_then(Value::as_str).filter(|run| is_number(run));
+        run.map(ToOwned::to_owned)
+            .ok_or_else(|| self.odd("it named no report"))
+    }
+
+    async fn report_state(&self, permit: Permit, run: &str) -> Result<ReportState, VendorError> {
+        if !is_number(run) {
+            return Ok(ReportState::Missing);
+        }
+        let fields = vec![("fields", wire::REPORT_FIELDS.to_owned())];
+        match self.get_as(Need::Insights, permit, run, fields).await {
+            Ok(body) => wire::report(&body).ok_or_else(|| self.odd("a report has no status")),
+            Err(VendorError::Refused {
+                kind: Refusal::NotFound,
+                ..
+            }) => Ok(ReportState::Missing),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn report_rows(
+        &self,
+        permit: Permit,
+        currency: Currency,
+        run: &str,
+        query: &InsightsQuery,
+        after: Option<&Cursor>,
+    ) -> Result<Option<Page<AdInsight>>, VendorError> {
+        if !is_number(run) {
+            return Ok(None);
+        }
+        let mut parameters = vec![("limit", page_size(query))];
+        parameters.extend(after.map(|cursor| ("after", cursor.0.clone())));
+        let path = format!("{run}/insights");
+        match self.get_as(Need::Insights, permit, &path, parameters).await {
+            Ok(body) => wire::insights(body, after, currency, query)
+                .map(Some)
+                .map_err(|fault| self.odd(&fault)),
+            Err(VendorError::Refused {
+                kind: Refusal::NotFound,
+                ..
+            }) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     async fn activities(
@@ -606,12 +702,48 @@ impl MetaAds for MetaClient {
         }
     }
 
-    async fn lead(&self, permit: Permit, id: &LeadId) -> Result<Option<Lead>, VendorError> {
-        if !is_vendor_number(id.as_str()) {
-            return Ok(None);
-        }
-        let fields = vec![("fields", lead_wire::LEAD_FIELDS.to_owned())];
-        match self.get_as(Need::Leads, permit, id.as_str(), fields).await {
+    async fn leads(
+        &self,
+        permit: Permit,
+        ids: &[LeadId],
+    ) -> Result<Vec<Result<Option<Lead>, VendorError>>, VendorError> {
+        let most = (permit.calls() as usize).min(BATCH_MAX).min(ids.len());
+        let ids = ids.get(..most).unwrap_or_default();
+        let is_readable = |id: &&LeadId| is_vendor_number(id.as_str());
+        let fields = lead_wire::LEAD_FIELDS;
+        let paths: Vec<String> = ids
+            .iter()
+            .filter(is_readable)
+            .map(|id| format!("{id}?fields={fields}"))
+            .collect();
+        let mut answers = if paths.is_empty() {
+            Vec::new().into_iter()
+        } else {
+            self.batch(permit, Need::Leads, &paths).await?.into_iter()
+        };
+        let read = ids.iter().map(|id| {
+            if !is_readable(&id) {
+                return Ok(None);
+            }
+            let answer = answers.next();
+            let answer = answer.unwrap_or_else(|| Err(self.odd("it left out an answer")));
+            self.read_lead(id, answer.map(|answered| answered.body))
+        });
+        Ok(read.collect())
+    }
+
+    async fn token_state(&self, permit: Permit) -> Result<TokenState, VendorError> {
+        self.ask_token_state(permit).await
+    }
+}
+
+impl MetaClient {
+    fn read_lead(
+        &self,
+        id: &LeadId,
+        body: Result<Value, VendorError>,
+    ) -> Result<Option<Lead>, VendorError> {
+        match body {
             Ok(body) => lead_wire::lead(&body, id, self.hasher.as_ref())
                 .map(Some)
                 .map_err(|fault| self.odd(&fault)),
@@ -623,7 +755,7 @@ impl MetaAds for MetaClient {
         }
     }
 
-    async fn token_state(&self, permit: Permit) -> Result<TokenState, VendorError> {
+    async fn ask_token_state(&self, permit: Permit) -> Result<TokenState, VendorError> {
         let Some((app_id, app_secret)) = &self.app else {
             let fields = vec![("fields", "id".to_owned())];
             return match self.get(permit, "me", fields).await {
@@ -659,6 +791,26 @@ impl MetaAds for MetaClient {
     }
 }
 
+/// The answer to one call of a batch; `None` for one that was not run.
+fn inner(answer: &Value) -> Option<Answer> {
+    let status = answer.get("code")?.as_u64()?;
+    let mut headers = HeaderMap::new();
+    let told = answer.get("headers").and_then(Value::as_array);
+    for header in told.into_iter().flatten() {
+        let text = |key| header.get(key).and_then(Value::as_str);
+        let name = text("name").and_then(|name| HeaderName::from_str(name).ok());
+        let value = text("value").and_then(|value| HeaderValue::from_str(value).ok());
+        if let (Some(name), Some(value)) = (name, value) {
+            headers.insert(name, value);
+        }
+    }
+    Some(Answer {
+        status: u16::try_from(status).ok()?,
+        headers,
+        body: Ok(answer.get("body")?.as_str()?.as_bytes().to_vec()),
+    })
+}
+
 /// Reads `debug_token`. An end of 0 means never.
 fn token_state(body: &Value) -> Option<TokenState> {
     let data = body.get("data")?;
@@ -681,6 +833,39 @@ fn token_state(body: &Value) -> Option<TokenState> {
     })
 }
 
+/// What a read of figures asks for, whether at once or as a report.
+fn figures(query: &InsightsQuery) -> Parameters {
+    let range = format!(r#"{{"since":"{}","until":"{}"}}"#, query.since, query.until);
+    let mut parameters = vec![
+        ("level", "ad".to_owned()),
+        ("time_range", range),
+        ("time_increment", "1".to_owned()),
+    ];
+    if query.is_hourly {
+        parameters.push(("fields", wire::HOURLY_INSIGHT_FIELDS.to_owned()));
+        parameters.push(("breakdowns", wire::HOURLY.to_owned()));
+    } else {
+        parameters.push(("fields", wire::INSIGHT_FIELDS.to_owned()));
+    }
+    if !query.campaigns.is_empty() {
+        let ids: Vec<&str> = query.campaigns.iter().map(|id| id.as_str()).collect();
+        let filter = serde_json::json!([
+            {"field": "campaign.id", "operator": "IN", "value": ids}
+        ]);
+        parameters.push(("filtering", filter.to_string()));
+    }
+    parameters
+}
+
+fn page_size(query: &InsightsQuery) -> String {
+    query.page_size.clamp(1, 500).to_string()
+}
+
+/// Whether it is one of Meta's numbers, so that it leads nowhere else as part of an address.
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())
+}
+
 fn edge(fields: &str, statuses: &str, limit: &str) -> Parameters {
     vec![
         ("fields", fields.to_owned()),
@@ -692,7 +877,7 @@ fn edge(fields: &str, statuses: &str, limit: &str) -> Parameters {
 /// The id as part of an address: digits alone, so that no id leads elsewhere.
 fn object_id(entity: &EntityRef) -> Result<&str, VendorError> {
     let id = entity.id();
-    if !id.is_empty() && id.bytes().all(|b| b.is_ascii_digit()) {
+    if is_number(id) {
         Ok(id)
     } else {
         let detail = format!("{entity} has no id of Meta's; nothing was sent");
@@ -767,6 +952,7 @@ mod tests {
         };
         check(Need::Read, &[Read]);
         check(Need::Insights, &[Insights]);
+        check(Need::Report, &[Insights]);
         check(Need::Leads, &[Leads]);
         check(Need::Settings, &[Read, SafetyWrite]);
         check(Need::Write, &[Write]);

@@ -42,6 +42,8 @@ pub enum Class {
     BadValue,
     /// The API version is dead.
     DeadVersion,
+    /// A report that is not ready yet.
+    NotReady,
     /// Any other refusal.
     Permanent,
 }
@@ -76,7 +78,7 @@ const TABLE: &[(On, Class)] = &[
     (On::Pair(2, 1_504_041), Class::Permanent),
     (On::Pair(2, 1_504_042), Class::Permanent),
     (On::Pair(100, 3_191_001), Class::Permanent),
-    (On::Pair(2_601, 1_815_107), Class::Temporary),
+    (On::Pair(2_601, 1_815_107), Class::NotReady),
     (On::Pair(17, 1_885_172), Class::ObjectLocked), // a spend cap, ten a day
     (On::Pair(613, 1_487_742), Class::AccountLimit),
     (On::Pair(613, 1_487_632), Class::ObjectLocked),
@@ -281,6 +283,7 @@ pub fn rest(
         | Class::NotFound
         | Class::BadValue
         | Class::DeadVersion
+        | Class::NotReady
         | Class::Permanent => None,
     }
 }
@@ -308,7 +311,7 @@ pub fn error(
             detail,
             cause: None,
         },
-        Class::Temporary => VendorError::Retry {
+        Class::Temporary | Class::NotReady => VendorError::Retry {
             vendor,
             detail,
             after: None,
@@ -403,7 +406,7 @@ mod tests {
             check(number, 0, 400, BadValue);
         }
         check(2_635, 0, 400, DeadVersion);
-        check(2_601, 1_815_107, 400, Temporary);
+        check(2_601, 1_815_107, 400, NotReady);
         // Not in the sheet.
         check(999_999, 0, 500, Temporary);
         check(999_999, 0, 429, AccountLimit);

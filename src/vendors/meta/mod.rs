@@ -6,6 +6,7 @@ pub mod errors;
 pub mod events;
 mod lead_wire;
 pub mod limits;
+pub mod reports;
 pub mod signature;
 pub mod throttle;
 pub mod usage;
@@ -16,13 +17,16 @@ use async_trait::async_trait;
 
 use super::VendorError;
 use crate::domain::change::Target;
-use crate::domain::ids::{AdAccountId, LeadId};
+use crate::domain::ids::{AdAccountId, CampaignId, LeadId};
 use crate::domain::insight::AdInsight;
 use crate::domain::lead::Lead;
 use crate::domain::money::{Currency, Money};
 use crate::domain::structure::{Account, Ad, AdSet, Budget, Campaign, EntityRef, RunStatus};
 use crate::domain::time::{Date, Timestamp};
 pub use throttle::Permit;
+
+/// Calls that may travel together. Source: Meta, "Batch requests".
+pub const BATCH_MAX: usize = 50;
 
 /// One page of a list. An empty page may still have a next one.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,6 +37,16 @@ pub struct Page<T> {
     pub next: Option<Cursor>,
     /// Rows that could not be read, in words; the others stand.
     pub faults: Vec<String>,
+}
+
+impl<T> Default for Page<T> {
+    fn default() -> Self {
+        Self {
+            rows: Vec::new(),
+            next: None,
+            faults: Vec::new(),
+        }
+    }
 }
 
 /// Where a list goes on (Meta's `after`).
@@ -50,6 +64,8 @@ pub struct InsightsQuery {
     pub is_hourly: bool,
     /// Rows a page; shrunk when Meta says that it is too much.
     pub page_size: u32,
+    /// These campaigns alone; all when there are none.
+    pub campaigns: Vec<CampaignId>,
 }
 
 /// The settings in force of one object, freshly read.
@@ -144,6 +160,32 @@ pub trait MetaAds: Send + Sync {
         after: Option<&Cursor>,
     ) -> Result<Page<AdInsight>, VendorError>;
 
+    /// Orders a report of figures and returns Meta's number of it. One that is ordered twice does no
+    /// harm.
+    async fn order_report(
+        &self,
+        permit: Permit,
+        query: &InsightsQuery,
+    ) -> Result<String, VendorError>;
+
+    /// Asks how a report stands.
+    async fn report_state(
+        &self,
+        permit: Permit,
+        run: &str,
+    ) -> Result<reports::ReportState, VendorError>;
+
+    /// Reads a page of a report that is ready; `query` is what was ordered. `None` when it turns out
+    /// not to be ready.
+    async fn report_rows(
+        &self,
+        permit: Permit,
+        currency: Currency,
+        run: &str,
+        query: &InsightsQuery,
+        after: Option<&Cursor>,
+    ) -> Result<Option<Page<AdInsight>>, VendorError>;
+
     /// Reads a page of the account's record of changes from `since` on.
     async fn activities(
         &self,
@@ -169,9 +211,15 @@ pub trait MetaAds: Send + Sync {
         target: Target,
     ) -> Result<WriteReceipt, VendorError>;
 
-    /// Reads a lead of a lead form; `None` when it is not there or not visible: the page's leads take
-    /// the right `leads_retrieval` and access to the page. Meta shows leads for about 90 days.
-    async fn lead(&self, permit: Permit, id: &LeadId) -> Result<Option<Lead>, VendorError>;
+    /// Reads leads of lead forms by one call, as many of the first as the permit allows (and
+    /// [`BATCH_MAX`] at most), and answers for each; `None` when it is not there or not visible: the
+    /// page's leads take the right `leads_retrieval` and access to the page. Meta shows leads for about
+    /// 90 days. One that Meta did not get round to is [`VendorError::Retry`]: to be asked for again.
+    async fn leads(
+        &self,
+        permit: Permit,
+        ids: &[LeadId],
+    ) -> Result<Vec<Result<Option<Lead>, VendorError>>, VendorError>;
 
     /// Reads what the token may do.
     async fn token_state(&self, permit: Permit) -> Result<TokenState, VendorError>;

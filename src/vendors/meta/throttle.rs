@@ -154,12 +154,14 @@ impl Default for GateConfig {
     }
 }
 
-/// Leave to make one call. Cannot be copied, and is used up by the call.
+/// Leave to make one call, or several that travel together. Cannot be copied, and is used up by the
+/// call.
 #[derive(Debug)]
 #[must_use = "a permit has cost tokens"]
 pub struct Permit {
     account: AdAccountId,
     kind: CallKind,
+    calls: u32,
     made_at: Timestamp,
     good_until: Timestamp,
 }
@@ -175,6 +177,12 @@ impl Permit {
     #[must_use]
     pub const fn kind(&self) -> CallKind {
         self.kind
+    }
+
+    /// How many calls it allows; Meta counts each one of a batch.
+    #[must_use]
+    pub const fn calls(&self) -> u32 {
+        self.calls
     }
 
     /// When it was made, in the machine's time.
@@ -560,10 +568,29 @@ impl MetaGate {
         kind: CallKind,
         jitter: SignedDuration,
     ) -> Result<Permit, Closed> {
+        self.permit_many(caller, kind, 1, jitter).await
+    }
+
+    /// The same for up to `most` calls that travel together: one is waited for, and as many more are
+    /// allowed as there is room for now.
+    ///
+    /// # Errors
+    /// As [`MetaGate::permit`].
+    pub async fn permit_many(
+        &self,
+        caller: &Caller,
+        kind: CallKind,
+        most: u32,
+        jitter: SignedDuration,
+    ) -> Result<Permit, Closed> {
         let limits = self.limits.load_full();
         let deadline = time::add(self.clock.now(), limits.config.max_wait);
         self.wait_open(caller, kind, deadline).await?;
         self.take_tokens(&limits, caller, kind, deadline).await?;
+        let mut calls = 1;
+        while calls < most && self.takes_one_more(&limits, &caller.account, kind) {
+            calls += 1;
+        }
         if jitter.is_positive() {
             clock::sleep(&*self.clock, jitter, &key(caller)).await;
         }
@@ -583,6 +610,7 @@ impl MetaGate {
         Ok(Permit {
             account: caller.account.clone(),
             kind,
+            calls,
             made_at,
             good_until: time::add(made_at, limits.config.permit_life),
         })
@@ -665,6 +693,24 @@ impl MetaGate {
             self.count(account, kind);
         }
         Ok(())
+    }
+
+    /// Takes the tokens of one more read without waiting; `false` when there are none.
+    fn takes_one_more(&self, limits: &Limits, account: &AdAccountId, kind: CallKind) -> bool {
+        if kind.is_write() || self.closed(account, kind).is_some() {
+            return false;
+        }
+        let buckets = limits.buckets(limits.tier(&self.lock()));
+        let points = READ_POINTS * self.cost_factor(limits, account, kind);
+        let [own, app] = [buckets.account[0].burst(), buckets.app[0].burst()];
+        let is_there = points <= own.min(app)
+            && buckets.account[0].take(account, points).is_ok()
+            && buckets.app[0].take(&(), points).is_ok()
+            && limits.hour.any.take(&(), 1).is_ok();
+        if is_there {
+            self.count(account, kind);
+        }
+        is_there
     }
 
     /// Counts a call for its use case.

@@ -516,3 +516,27 @@ async fn the_tier_that_headers_told_outlives_a_restart() {
     again.restore(rig.gate.snapshot());
     assert_eq!(again.headroom(&account(2)).tier, AccessTier::Development);
 }
+
+#[tokio::test]
+async fn calls_that_travel_together_are_counted_one_by_one() {
+    let rig = rig(GateConfig::default());
+    let many = |most| {
+        let gate = rig.gate.clone();
+        async move {
+            let zero = SignedDuration::ZERO;
+            gate.permit_many(&caller(1), CallKind::Leads, most, zero)
+                .await
+                .map(|permit| permit.calls())
+        }
+    };
+    let mut passed = Vec::new();
+    for _ in 0..60 {
+        let calls = rig.run(many(50)).await.unwrap();
+        assert!((1..=50).contains(&calls));
+        passed.push((rig.clock.now(), calls));
+    }
+    assert!(passed[0].1 > 1, "what is there now goes together");
+    let most = most_in_any_window(&passed, SPAN);
+    assert!((20..=24).contains(&most), "{most} of 24 points for reads");
+    assert_eq!(rig.run(many(1)).await, Ok(1));
+}

@@ -6,6 +6,8 @@
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::errors::Envelope;
+use super::reports::ReportState;
 use super::{Activity, Cursor, InsightsQuery, LiveSettings, Page};
 use crate::domain::ids::{AdAccountId, AdId, AdSetId, CampaignId, CreativeId};
 use crate::domain::insight::{ActionCount, AdInsight, ReportWindow};
@@ -32,6 +34,8 @@ pub(super) const INSIGHT_FIELDS: &str = "ad_id,adset_id,campaign_id,account_curr
 /// Reach does not exist by the hour.
 pub(super) const HOURLY_INSIGHT_FIELDS: &str = "ad_id,adset_id,campaign_id,account_currency,\
     date_start,date_stop,spend,impressions,clicks,inline_link_clicks,actions";
+pub(super) const REPORT_FIELDS: &str = "async_status,async_percent_completion,error_code,\
+    error_subcode,error_message,error_user_title,error_user_msg";
 pub(super) const HOURLY: &str = "hourly_stats_aggregated_by_advertiser_time_zone";
 pub(super) const ACTIVITY_FIELDS: &str = "actor_id,actor_name,application_id,event_time,\
     event_type,object_id,object_type,extra_data";
@@ -454,6 +458,22 @@ struct InsightWire {
 struct ActionWire {
     action_type: Text,
     value: Text,
+}
+
+/// How a report stands; `None` when it has no status.
+pub(super) fn report(body: &Value) -> Option<ReportState> {
+    let number = |key: &str| body.get(key).and_then(Value::as_i64);
+    let words = |key: &str| body.get(key).and_then(Value::as_str).unwrap_or_default();
+    let error = Envelope {
+        code: number("error_code"),
+        subcode: number("error_subcode").filter(|n| *n != 0),
+        message: words("error_message").to_owned(),
+        user_message: words("error_user_msg").to_owned(),
+        ..Envelope::default()
+    };
+    let status = body.get("async_status")?.as_str()?;
+    let percent = body.get("async_percent_completion").and_then(Value::as_f64);
+    Some(ReportState::of(status, percent, &error))
 }
 
 pub(super) fn insights(

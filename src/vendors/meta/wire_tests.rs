@@ -193,6 +193,7 @@ fn query(is_hourly: bool) -> InsightsQuery {
         until: time::parse_date("2026-11-03").unwrap(),
         is_hourly,
         page_size: 100,
+        campaigns: Vec::new(),
     }
 }
 

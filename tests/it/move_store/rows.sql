@@ -108,7 +108,11 @@ insert into ad_entity_history (tenant, entity_type, entity_id, campaign_id, at, 
 select tenant, 'ad', 'e-' || i, 'c', i, 'budget', nullif(i, 3), i % 2 from n;
 insert into ad_insights
 select tenant, 'ad-' || i, '2026-11-' || (10 + i % 20), i % 25 - 1, 's', 'c', i, i, 9223372036854775807, 'USD', null,
-    odd, i
+    odd, i, i
+from n;
+insert into ad_insight_past
+select tenant, 'ad-' || i, '2026-11-' || (10 + i % 20), -1, 's', 'c', i, i, 9223372036854775807, 'USD', null,
+    odd, i, i + 1
 from n;
 insert into insight_watermarks
 select distinct tenant, 'daily', 1790000000000009 from n where true

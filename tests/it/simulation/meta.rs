@@ -19,6 +19,7 @@ use roasd::domain::structure::{
     RunStatus, Structure,
 };
 use roasd::domain::time::{self, Date, Timestamp};
+use roasd::vendors::meta::reports::ReportState;
 use roasd::vendors::meta::{
     Activity, Cursor, InsightsQuery, LiveSettings, MetaAds, Page, Permit, TokenState, WriteReceipt,
 };
@@ -387,6 +388,29 @@ impl MetaAds for SimMeta {
         not_simulated()
     }
 
+    async fn order_report(
+        &self,
+        _permit: Permit,
+        _query: &InsightsQuery,
+    ) -> Result<String, VendorError> {
+        not_simulated()
+    }
+
+    async fn report_state(&self, _permit: Permit, _run: &str) -> Result<ReportState, VendorError> {
+        not_simulated()
+    }
+
+    async fn report_rows(
+        &self,
+        _permit: Permit,
+        _currency: Currency,
+        _run: &str,
+        _query: &InsightsQuery,
+        _after: Option<&Cursor>,
+    ) -> Result<Option<Page<AdInsight>>, VendorError> {
+        not_simulated()
+    }
+
     async fn activities(
         &self,
         _permit: Permit,
@@ -487,7 +511,11 @@ impl MetaAds for SimMeta {
         })
     }
 
-    async fn lead(&self, _permit: Permit, _id: &LeadId) -> Result<Option<Lead>, VendorError> {
+    async fn leads(
+        &self,
+        _permit: Permit,
+        _ids: &[LeadId],
+    ) -> Result<Vec<Result<Option<Lead>, VendorError>>, VendorError> {
         not_simulated()
     }
 

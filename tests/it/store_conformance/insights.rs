@@ -1,6 +1,7 @@
 use super::*;
 use roasd::domain::insight::{ActionCount, AdInsight, ReportWindow};
 use roasd::domain::time::{Date, parse_date};
+use roasd::store::insights::Pull;
 
 pub(super) fn day(n: i64) -> Date {
     time::add_days(parse_date("2026-11-01").unwrap(), n)
@@ -100,6 +101,70 @@ pub(super) async fn the_watermark_never_moves_back(db: Db) {
         let mark = db.insights_watermark(&acme()).await.unwrap();
         assert_eq!(mark, Some(at(wanted)));
     }
+}
+
+pub(super) async fn figures_are_as_they_were_known(db: Db) {
+    let as_of = async |s| {
+        db.daily_insights_as_of(&acme(), day(0), at(s))
+            .await
+            .unwrap()
+    };
+    let (a, b) = (daily("a", 0, 100), daily("b", 0, 50));
+    pull(&db, &[a.clone(), b.clone()], (0, 0), 10).await;
+    // As it was, then restated, then as it was again, then taken back.
+    pull(&db, &[a.clone(), b.clone()], (0, 0), 20).await;
+    let more = daily("a", 0, 130);
+    pull(&db, &[more.clone(), b.clone()], (0, 0), 30).await;
+    // Twice at one instant, which tells nothing more.
+    for _ in 0..2 {
+        pull(&db, std::slice::from_ref(&more), (0, 0), 40).await;
+    }
+    for (s, wanted) in [
+        (9, vec![]),
+        (10, vec![a.clone(), b.clone()]),
+        (29, vec![a.clone(), b.clone()]),
+        (30, vec![more.clone(), b.clone()]),
+        (39, vec![more.clone(), b.clone()]),
+        (40, vec![more.clone()]),
+        (9_999, vec![more.clone()]),
+    ] {
+        assert_eq!(as_of(s).await, wanted, "as of {s}");
+    }
+    assert_eq!(all(&db).await, std::slice::from_ref(&more));
+    // One that was begun before and comes late tells of an ad once.
+    pull(&db, &[more.clone(), b.clone()], (0, 0), 35).await;
+    assert_eq!(as_of(36).await, [more, b]);
+    // Two values were replaced or taken back, and no more is kept of five rows that were the same.
+    let what = roasd::store::privacy::Forgettable::PastInsights;
+    assert_eq!(db.forget(&acme(), what, at(99), 9).await.unwrap(), 2);
+    assert!(
+        db.daily_insights_as_of(&globex(), day(0), at(99))
+            .await
+            .unwrap()
+            .is_empty()
+    );
+}
+
+pub(super) async fn a_pull_of_some_campaigns_leaves_the_others(db: Db) {
+    let of = |name: &str, campaign: &str, spend| AdInsight {
+        campaign: campaign.parse().unwrap(),
+        ..daily(name, 0, spend)
+    };
+    let rows = [of("a", "c1", 1), of("b", "c2", 2), of("c", "c3", 3)];
+    pull(&db, &rows, (0, 0), 1).await;
+    let part = Pull {
+        since: day(0),
+        until: day(0),
+        is_hourly: false,
+        campaigns: vec!["c1".parse().unwrap(), "c2".parse().unwrap()],
+        pulled_at: at(2),
+    };
+    db.record_pull(&acme(), &[of("b", "c2", 9)], &part)
+        .await
+        .unwrap();
+    assert_eq!(all(&db).await, [of("b", "c2", 9), of("c", "c3", 3)]);
+    let before = db.daily_insights_as_of(&acme(), day(0), at(1)).await;
+    assert_eq!(before.unwrap(), rows);
 }
 
 pub(super) async fn spend_is_summed_by_day(db: Db) {

@@ -65,13 +65,16 @@ async fn fill(db: &Db, day: i64) {
         (false, ReportWindow::Day(today)),
         (true, ReportWindow::Hour(today, 7)),
     ] {
-        let rows = [AdInsight {
+        let row = |spend| AdInsight {
             window,
-            ..insights::daily("1", 0, 100)
-        }];
-        db.record_insights(&a, &rows, today, today, is_hourly, at(s))
-            .await
-            .unwrap();
+            ..insights::daily("1", 0, spend)
+        };
+        // Restated once, so that there is something from before.
+        for (spend, s) in [(90, s - 1), (100, s)] {
+            db.record_insights(&a, &[row(spend)], today, today, is_hourly, at(s))
+                .await
+                .unwrap();
+        }
     }
 }
 

@@ -1,0 +1,26 @@
+-- Meta restates the last days for four weeks. What a figure was before it was restated is kept for a
+-- while, so that a decision can be looked at again with what was known when it was made. Only values
+-- that differed are kept, and only those of days: hours are read for two days alone.
+alter table ad_insights add column known_since integer not null default 0;
+update ad_insights set known_since = pulled_at;
+
+create table ad_insight_past (
+    tenant text not null,
+    ad_id text not null,
+    day text not null check (day like '____-__-__'),
+    hour integer not null check (hour = -1),
+    ad_set_id text not null,
+    campaign_id text not null,
+    impressions integer not null check (impressions >= 0),
+    clicks integer not null check (clicks >= 0),
+    spend_minor integer not null check (spend_minor >= 0),
+    currency text not null,
+    reach integer,
+    actions_json text not null,
+    known_since integer not null,
+    known_until integer not null,
+    primary key (tenant, ad_id, day, hour, known_until)
+) strict, without rowid;
+
+-- Deleted by age.
+create index ad_insight_past_until on ad_insight_past (tenant, known_until);
