@@ -91,6 +91,9 @@ fn keyed(purpose: &str, key: &SecretString) -> [u8; 32] {
 /// The file in `data_dir` that stops every write while it exists.
 pub const PAUSE_FILE: &str = "PAUSE";
 
+/// The folder in `data_dir` for the links of large winner indices: a cache, safe to delete.
+const LINKS_FOLDER: &str = "winners";
+
 /// What every tenant shares.
 #[derive(Clone)]
 struct Shared {
@@ -518,6 +521,7 @@ impl Shared {
             vendors(tenant, &gate, &self.clock, &self.http, Some(&self.hasher))?;
         Ok(Arc::new(Blueprint {
             pause_file: Some(self.data_dir.join(PAUSE_FILE)),
+            links_folder: Some(self.data_dir.join(LINKS_FOLDER)),
             rehearsed_panic: rehearsed_panic(self.panic_cue.as_deref(), &id)
                 .filter(|_| is_rehearsal)
                 .map(Arc::new),

@@ -125,6 +125,8 @@ pub struct Blueprint {
     pub seed: u64,
     /// While this file exists nothing is written to Meta, whatever else is broken.
     pub pause_file: Option<PathBuf>,
+    /// Where the links of large indices are kept; without it every start builds them.
+    pub links_folder: Option<PathBuf>,
     /// A panic on cue.
     pub rehearsed_panic: Option<Arc<RehearsedPanic>>,
     /// How long a call to Meta may be on its way.
@@ -158,6 +160,7 @@ impl Blueprint {
             neighbours: ArcSwap::default(),
             seed: self.seed,
             pause_file: self.pause_file.clone(),
+            links_folder: self.links_folder.clone(),
             rehearsed_panic: self.rehearsed_panic.clone(),
             jitter: Context::jitter_rng(self.seed),
             named: AtomicU64::new(0),
@@ -193,6 +196,8 @@ pub struct Context {
     pub seed: u64,
     /// While this file exists nothing is written to Meta, whatever else is broken.
     pub pause_file: Option<PathBuf>,
+    /// Where the links of large indices are kept; without it every start builds them.
+    pub links_folder: Option<PathBuf>,
     /// A panic on cue.
     pub rehearsed_panic: Option<Arc<RehearsedPanic>>,
     /// Draws jitter.

@@ -27,6 +27,7 @@ pub mod structure;
 pub mod sync;
 pub mod table;
 pub mod token;
+pub mod winners;
 
 use std::io::{IsTerminal as _, Write};
 use std::path::PathBuf;
@@ -176,6 +177,13 @@ enum Command {
     /// Example:  roasd models list
     #[command(subcommand)]
     Models(models::ModelsCommand),
+
+    /// Past ads and what they teach: list, show, bring, leave out, find like ones, brief the maker of
+    /// the next ad, judge what look-alikes are worth.
+    ///
+    /// Example:  roasd winners brief --text "Six weeks to a stronger back"
+    Winners(winners::WinnersArgs),
+
     /// Hold roasd's judgement against known truth, beside other rules, on made-up data.
     ///
     /// Example:  roasd evaluate attribution
@@ -286,6 +294,7 @@ async fn over_the_store(
         Command::Token(args) => token::run(&args, &ctx, out).await,
         Command::Replay(args) => replay::run(&args, &ctx, out).await,
         Command::Models(command) => models::run(&command, &ctx, out).await,
+        Command::Winners(args) => winners::run(&args, &ctx, out).await,
         // These do not look into the database, and have been run above.
         Command::Run(_)
         | Command::Demo(_)

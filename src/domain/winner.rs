@@ -2,6 +2,7 @@
 
 use super::money::Money;
 use super::structure::Creative;
+use super::time::{self, Timestamp};
 
 /// Impressions below which a click-through rate says nothing.
 pub const IMPRESSIONS_MIN: u64 = 1_000;
@@ -11,6 +12,8 @@ pub const SPEND_MIN: f64 = 50.0;
 pub const WINNING_CTR: f64 = 0.03;
 /// A return of the pipeline above this makes a winner.
 pub const WINNING_ROAS: f64 = 3.0;
+/// Words of a landing page's address that are kept.
+const THEME_WORDS: usize = 6;
 
 /// What came of an ad.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,6 +68,43 @@ pub fn is_winner(outcome: &Outcome) -> bool {
     by_ctr || by_roas
 }
 
+/// Whether there is enough evidence to say that an ad won or lost: it was shown or paid for often
+/// enough, and is older than a sale takes. Without the time it was made it counts as old.
+#[must_use]
+pub fn is_mature(
+    outcome: &Outcome,
+    made_at: Option<Timestamp>,
+    sales_cycle_days: f64,
+    now: Timestamp,
+) -> bool {
+    let is_seen = outcome.impressions >= IMPRESSIONS_MIN || outcome.spend.to_f64() >= SPEND_MIN;
+    let is_old = made_at.is_none_or(|made| {
+        let days = time::between(made, now).as_secs_f64() / 86_400.0;
+        days >= sales_cycle_days
+    });
+    is_seen && is_old
+}
+
+/// What a landing page is about: the words of its address after the host, without numbers and what
+/// is only technique. Empty for a front page.
+#[must_use]
+pub fn theme_of(link: &str) -> String {
+    let rest = link.split_once("://").map_or(link, |(_, rest)| rest);
+    let path = rest.split_once('/').map_or("", |(_, path)| path);
+    let path = path.split(['?', '#']).next().unwrap_or_default();
+    let is_telling = |word: &&str| {
+        word.chars().count() >= 2
+            && !word.chars().any(|c| c.is_ascii_digit())
+            && !matches!(*word, "html" | "htm" | "php" | "aspx" | "index" | "www")
+    };
+    path.to_lowercase()
+        .split(|c: char| !c.is_alphanumeric())
+        .filter(is_telling)
+        .take(THEME_WORDS)
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
 /// The text that stands for a creative: headline, text, description and call to action. Names and
 /// links are left out: they say how an account is kept, not what an ad says.
 #[must_use]
@@ -110,6 +150,42 @@ mod tests {
             (outcome(0, 0, 0, 0), false),
         ] {
             assert_eq!(is_winner(&given), expected, "{given:?}");
+        }
+    }
+
+    #[test]
+    fn an_outcome_is_mature_with_evidence_and_age() {
+        let now = time::from_seconds(1_790_000_000);
+        let made = |days| Some(time::add(now, time::hours(-24 * days)));
+        for (given, made, expected) in [
+            (outcome(1_000, 0, 0, 0), made(6), true),
+            (outcome(999, 0, 49, 0), made(60), false),
+            (outcome(0, 0, 50, 0), made(6), true),
+            (outcome(5_000, 0, 500, 0), made(5), false), // its sales may be under way
+            (outcome(5_000, 0, 500, 0), None, true),
+        ] {
+            let found = is_mature(&given, made, 6.0, now);
+            assert_eq!(found, expected, "{given:?} {made:?}");
+        }
+    }
+
+    #[test]
+    fn a_theme_is_what_the_address_says() {
+        for (link, expected) in [
+            (
+                "https://gym.example/free-trial/?utm_source=fb",
+                "free trial",
+            ),
+            (
+                "https://gym.example/lp/v2/Summer_Body.html#form",
+                "lp summer body",
+            ),
+            ("https://gym.example", ""),
+            ("https://gym.example/", ""),
+            ("gym.example/größe", "größe"),
+            ("", ""),
+        ] {
+            assert_eq!(theme_of(link), expected, "{link}");
         }
     }
 

@@ -46,6 +46,9 @@ impl Index {
             return Ok(false);
         };
         let payload = self.payload(graph);
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder)?;
+        }
         let fresh = path.with_extension("new");
         let mut file = File::create(&fresh)?;
         file.write_all(MAGIC)?;

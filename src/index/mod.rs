@@ -5,6 +5,7 @@
 //! are worth a look in a large index, `dump.rs` keeps that over a restart, `shared.rs` lets one
 //! search while another writes.
 
+pub mod cases;
 pub mod codes;
 pub mod distance;
 pub mod dump;

@@ -41,3 +41,4 @@ mod support;
 mod sync_journey;
 mod systemd;
 mod vendor_errors;
+mod winners;

@@ -338,6 +338,7 @@ suite! {
         the_last_run_of_each_stage_is_told,
         a_cursor_moves,
         past_ads_are_replaced_by_ad_and_model,
+        a_past_ad_that_is_left_out_stays_so,
         a_tenant_is_known_once,
         a_pause_is_told_once_and_ends,
         a_daemon_pause_is_told_to_every_tenant,

@@ -17,6 +17,7 @@ use std::collections::HashMap;
 use crate::domain::ids::AdId;
 use crate::domain::policy::{AdEvidence, PolicyInputs, PolicyParams, outlook};
 use crate::domain::rationale::{AdReading, Belief, Evidence, PriorReading, StageEvidence};
+use crate::domain::retrieval;
 use crate::domain::score;
 use crate::domain::verdicts;
 
@@ -241,22 +242,13 @@ fn early_signal(
     damping::signal(own, of_account)
 }
 
-/// Similarity from a cosine: nothing under 0.15, 1 for the same text.
-fn similarity(cosine: f64) -> f64 {
-    if cosine.is_nan() {
-        0.0
-    } else {
-        ((cosine - 0.15) / 0.85).clamp(0.0, 1.0)
-    }
-}
-
 /// The `most` nearest other ads as places, with similarities, nearest first. Ids are only looked up in
 /// `places`, never walked, so its order does not matter.
 fn neighbours(ad: &AdEvidence, places: &HashMap<&str, usize>, most: usize) -> Vec<(usize, f64)> {
     let mut near: Vec<(usize, f64)> = ad
         .neighbours
         .iter()
-        .filter_map(|(id, cosine)| Some((id, similarity(*cosine))).filter(|(_, s)| *s > 0.0))
+        .filter_map(|(id, cosine)| Some((id, retrieval::similarity(*cosine))).filter(|(_, s)| *s > 0.0))
         .filter(|(id, _)| *id != &ad.ad)
         .filter_map(|(id, s)| Some((*places.get(id.as_str())?, s)))
         .collect();

@@ -71,6 +71,11 @@ const SCRIPTS: &[Script] = &[
         include_str!("../../../migrations/postgres/0011_breakers.sql"),
     ),
     (
+        13,
+        "past_ads",
+        include_str!("../../../migrations/postgres/0013_past_ads.sql"),
+    ),
+    (
         17,
         "learned",
         include_str!("../../../migrations/postgres/0017_learned.sql"),

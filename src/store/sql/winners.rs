@@ -28,6 +28,10 @@ pub(in crate::store) fn read(row: &impl Cells) -> Result<PastAd, StoreError> {
         ad: row.id("ad_id")?,
         name: row.get("name")?,
         text: row.get("text")?,
+        format: row.get("format")?,
+        call_to_action: row.get("call_to_action")?,
+        theme: row.get("theme")?,
+        made_at: row.at_opt("made_at")?,
         model: row.get("model")?,
         vector: from_bytes(row.get("vector")?)?,
         impressions: row.count("impressions")?,
@@ -39,6 +43,9 @@ pub(in crate::store) fn read(row: &impl Cells) -> Result<PastAd, StoreError> {
             row.get("pipeline_currency")?,
         )?,
         is_winner: row.flag("is_winner")?,
+        is_mature: row.flag("is_mature")?,
+        is_by_hand: row.flag("is_by_hand")?,
+        is_left_out: row.flag("is_left_out")?,
         updated_at: row.at("updated_at")?,
     })
 }

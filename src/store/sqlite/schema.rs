@@ -73,6 +73,11 @@ const SCRIPTS: &[Script] = &[
         include_str!("../../../migrations/sqlite/0011_breakers.sql"),
     ),
     (
+        13,
+        "past_ads",
+        include_str!("../../../migrations/sqlite/0013_past_ads.sql"),
+    ),
+    (
         17,
         "learned",
         include_str!("../../../migrations/sqlite/0017_learned.sql"),

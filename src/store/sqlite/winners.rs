@@ -4,9 +4,9 @@ use async_trait::async_trait;
 
 use super::SqliteStore;
 use super::faults::fault;
-use crate::domain::ids::TenantId;
+use crate::domain::ids::{AdId, TenantId};
 use crate::store::StoreError;
-use crate::store::sql::values::{clean, count, micros};
+use crate::store::sql::values::{clean, count, micros, micros_opt};
 use crate::store::sql::winners::{read, to_bytes};
 use crate::store::winners::{PastAd, WinnerStore};
 
@@ -18,14 +18,21 @@ impl WinnerStore for SqliteStore {
         for ad in ads {
             sqlx::query(
                 "insert into winners (tenant, ad_id, model, name, text, vector, impressions, clicks,
-                     spend_minor, pipeline_minor, currency, pipeline_currency, is_winner, updated_at)
-                 values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+                     spend_minor, pipeline_minor, currency, pipeline_currency, is_winner, updated_at,
+                     format, call_to_action, theme, made_at, is_mature, is_by_hand, is_left_out)
+                 values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14,
+                     $15, $16, $17, $18, $19, $20,
+                     (select coalesce(max(is_left_out), 0) from winners
+                      where tenant = $1 and ad_id = $2))
                  on conflict (tenant, ad_id, model) do update set
                      name = excluded.name, text = excluded.text, vector = excluded.vector,
                      impressions = excluded.impressions, clicks = excluded.clicks,
                      spend_minor = excluded.spend_minor, pipeline_minor = excluded.pipeline_minor,
                      currency = excluded.currency, pipeline_currency = excluded.pipeline_currency,
-                     is_winner = excluded.is_winner, updated_at = excluded.updated_at",
+                     is_winner = excluded.is_winner, updated_at = excluded.updated_at,
+                     format = excluded.format, call_to_action = excluded.call_to_action,
+                     theme = excluded.theme, made_at = excluded.made_at,
+                     is_mature = excluded.is_mature, is_by_hand = excluded.is_by_hand",
             )
             .bind(tenant.as_str())
             .bind(ad.ad.as_str())
@@ -41,6 +48,12 @@ impl WinnerStore for SqliteStore {
             .bind(ad.pipeline.currency().code())
             .bind(i64::from(ad.is_winner))
             .bind(micros(ad.updated_at))
+            .bind(clean(&ad.format))
+            .bind(clean(&ad.call_to_action))
+            .bind(clean(&ad.theme))
+            .bind(micros_opt(ad.made_at))
+            .bind(i64::from(ad.is_mature))
+            .bind(i64::from(ad.is_by_hand))
             .execute(&mut *tx)
             .await
             .map_err(fault(doing))?;
@@ -57,5 +70,25 @@ impl WinnerStore for SqliteStore {
                 .await
                 .map_err(fault("reading past ads"))?;
         rows.iter().map(read).collect()
+    }
+
+    async fn leave_out(
+        &self,
+        tenant: &TenantId,
+        ad: &AdId,
+        is_left_out: bool,
+    ) -> Result<bool, StoreError> {
+        let doing = "leaving a past ad out";
+        let mut tx = self.write_for(tenant, doing).await?;
+        let done =
+            sqlx::query("update winners set is_left_out = $3 where tenant = $1 and ad_id = $2")
+                .bind(tenant.as_str())
+                .bind(ad.as_str())
+                .bind(i64::from(is_left_out))
+                .execute(&mut *tx)
+                .await
+                .map_err(fault(doing))?;
+        tx.commit().await.map_err(fault(doing))?;
+        Ok(done.rows_affected() > 0)
     }
 }

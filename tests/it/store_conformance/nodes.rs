@@ -382,6 +382,7 @@ pub(super) async fn a_deposed_holder_cannot_write_by_any_method(db: Db) {
     assert_deposed(s.record_visit(tenant, &visits::visit("v1", 0)).await);
     let past = [rest::past_ad("a1", "m", 1)];
     assert_deposed(s.record_past_ads(tenant, &past).await);
+    assert_deposed(s.leave_out(tenant, &past[0].ad, true).await);
 
     assert_eq!(everything(&db).await, before, "nothing was written");
     assert!(db.tenants().await.unwrap().is_empty());

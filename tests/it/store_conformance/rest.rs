@@ -340,6 +340,10 @@ pub(super) fn past_ad(name: &str, model: &str, clicks: u64) -> PastAd {
         ad: ad(name),
         name: "Video".to_owned(),
         text: "Get fit".to_owned(),
+        format: "video".to_owned(),
+        call_to_action: "SIGN_UP".to_owned(),
+        theme: "free trial".to_owned(),
+        made_at: (clicks > 1).then(|| at(-5)),
         model: model.to_owned(),
         vector: vec![0.6, -0.8, f32::MIN_POSITIVE],
         impressions: 100,
@@ -347,6 +351,9 @@ pub(super) fn past_ad(name: &str, model: &str, clicks: u64) -> PastAd {
         spend: usd(5),
         pipeline: usd(-7),
         is_winner: true,
+        is_mature: clicks > 1,
+        is_by_hand: clicks == 3,
+        is_left_out: false,
         updated_at: at(1),
     }
 }
@@ -363,6 +370,32 @@ pub(super) async fn past_ads_are_replaced_by_ad_and_model(db: Db) {
         .unwrap();
     let found = db.past_ads(&acme(), "m").await.unwrap();
     assert_eq!(found, [past_ad("a", "m", 2), past_ad("b", "m", 1)]);
+}
+
+pub(super) async fn a_past_ad_that_is_left_out_stays_so(db: Db) {
+    let first = [past_ad("a", "m", 1), past_ad("b", "m", 1)];
+    db.record_past_ads(&acme(), &first).await.unwrap();
+    assert!(db.leave_out(&acme(), &ad("a"), true).await.unwrap());
+    for stranger in [(acme(), "z"), (globex(), "a")] {
+        let (tenant, name) = stranger;
+        assert!(!db.leave_out(&tenant, &ad(name), true).await.unwrap());
+    }
+    // Neither newer figures nor another model let it in.
+    let later = [
+        past_ad("a", "m", 2),
+        past_ad("a", "n", 2),
+        past_ad("b", "n", 2),
+    ];
+    db.record_past_ads(&acme(), &later).await.unwrap();
+    for model in ["m", "n"] {
+        let found = db.past_ads(&acme(), model).await.unwrap();
+        let left_out: Vec<bool> = found.iter().map(|past| past.is_left_out).collect();
+        assert_eq!(left_out, [true, false], "{model}");
+    }
+    assert_eq!(db.past_ads(&acme(), "m").await.unwrap()[0].clicks, 2);
+    assert!(db.leave_out(&acme(), &ad("a"), false).await.unwrap());
+    let found = db.past_ads(&acme(), "n").await.unwrap();
+    assert_eq!(found, [past_ad("a", "n", 2), past_ad("b", "n", 2)]);
 }
 
 fn held(by: &str) -> Held {
