@@ -1,6 +1,6 @@
 //! Products of vectors, as fast as the processor can: the one file of the crate that may say
-//! `unsafe`, and only to call what the processor was just asked for and to load 32 bytes from a
-//! reference to 32 bytes.
+//! `unsafe`, and only to call what the processor was just asked for and to load 32 bytes from 32
+//! bytes.
 //!
 //! Products of floats have the same bits on every machine: the sums are kept in the same lanes and
 //! added up in the same order with or without wide registers, and no multiplication is fused with
@@ -15,8 +15,11 @@
 /// Lanes that are summed apart, so that the compiler can use wide registers.
 const LANES: usize = 32;
 
-/// Bytes that rows of codes are padded to.
-pub const CODE_LANES: usize = 32;
+/// Codes that rows are padded to a multiple of.
+pub const CODE_LANES: usize = 64;
+
+/// Bytes of half-codes that are taken at once: two in each.
+const HALF_LANES: usize = CODE_LANES / 2;
 
 /// The scalar product of two vectors of one length; what is longer is cut.
 #[must_use]
@@ -29,25 +32,26 @@ pub fn dot(a: &[f32], b: &[f32]) -> f32 {
     dot_lanes(a, b)
 }
 
-/// The scalar products of a row of codes with each row of `rows`, which holds `out.len()` rows of
-/// its length. Codes lie within ±127, and their number is a multiple of [`CODE_LANES`], at most
-/// 2^17; a rest beyond that is not looked at.
-pub fn dot_codes(query: &[i8], rows: &[i8], out: &mut [i32]) {
-    debug_assert_eq!(query.len() % CODE_LANES, 0, "rows are padded");
+/// The scalar products of codes with each row of `rows`, which holds `out.len()` rows of half-codes,
+/// two in a byte: in each stretch of 32 bytes the low halves belong to the first 32 codes, the high
+/// ones to the next 32. The codes' number is a multiple of [`CODE_LANES`], at most 2^16; a rest
+/// beyond that is not looked at.
+pub fn dot_halves(codes: &[i8], rows: &[u8], out: &mut [i32]) {
+    debug_assert_eq!(codes.len() % CODE_LANES, 0, "rows are padded");
     #[cfg(target_arch = "x86_64")]
     if std::arch::is_x86_feature_detected!("avx2") {
         // SAFETY: the processor has AVX2, it was just asked; that is all the function needs.
-        unsafe { x86::dot_codes(query, rows, out) };
+        unsafe { x86::dot_halves(codes, rows, out) };
         return;
     }
-    dot_codes_plain(query, rows, out);
+    dot_halves_plain(codes, rows, out);
 }
 
-/// The scalar product of two rows of codes, under the same rules.
+/// The scalar product with one row, under the same rules.
 #[must_use]
-pub fn dot_code(a: &[i8], b: &[i8]) -> i32 {
+pub fn dot_half(codes: &[i8], row: &[u8]) -> i32 {
     let mut out = [0];
-    dot_codes(a, b, &mut out);
+    dot_halves(codes, row, &mut out);
     out[0]
 }
 
@@ -65,16 +69,23 @@ fn dot_lanes(a: &[f32], b: &[f32]) -> f32 {
     sums.iter().sum::<f32>() + rest
 }
 
-fn dot_codes_plain(query: &[i8], rows: &[i8], out: &mut [i32]) {
-    if query.is_empty() {
+fn dot_halves_plain(codes: &[i8], rows: &[u8], out: &mut [i32]) {
+    if codes.is_empty() {
         out.fill(0);
         return;
     }
-    for (row, out) in rows.chunks_exact(query.len()).zip(out) {
-        *out = query
-            .iter()
-            .zip(row)
-            .map(|(x, y)| i32::from(*x) * i32::from(*y))
+    for (row, out) in rows.chunks_exact(codes.len() / 2).zip(out) {
+        let stretches = codes.as_chunks::<CODE_LANES>().0.iter();
+        *out = stretches
+            .zip(row.as_chunks::<HALF_LANES>().0)
+            .map(|(codes, bytes)| {
+                let (first, second) = codes.split_at(HALF_LANES);
+                let low = first.iter().zip(bytes);
+                let low = low.map(|(code, byte)| i32::from(*code) * i32::from(byte & 15));
+                let high = second.iter().zip(bytes);
+                let high = high.map(|(code, byte)| i32::from(*code) * i32::from(byte >> 4));
+                low.sum::<i32>() + high.sum::<i32>()
+            })
             .sum();
     }
 }
@@ -82,24 +93,27 @@ fn dot_codes_plain(query: &[i8], rows: &[i8], out: &mut [i32]) {
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use std::arch::x86_64::{
-        __m256i, _mm_add_epi32, _mm_cvtsi128_si32, _mm_shuffle_epi32, _mm256_abs_epi8,
-        _mm256_add_epi32, _mm256_castsi256_si128, _mm256_extracti128_si256, _mm256_loadu_si256,
-        _mm256_madd_epi16, _mm256_maddubs_epi16, _mm256_set1_epi16, _mm256_setzero_si256,
-        _mm256_sign_epi8,
+        __m256i, _mm_add_epi32, _mm_cvtsi128_si32, _mm_shuffle_epi32, _mm256_add_epi16,
+        _mm256_add_epi32, _mm256_and_si256, _mm256_castsi256_si128, _mm256_extracti128_si256,
+        _mm256_loadu_si256, _mm256_madd_epi16, _mm256_maddubs_epi16, _mm256_set1_epi8,
+        _mm256_set1_epi16, _mm256_setzero_si256, _mm256_srli_epi16,
     };
 
-    use super::CODE_LANES;
+    use super::{CODE_LANES, HALF_LANES};
+
+    /// Stretches whose sums a signed 16-bit number holds.
+    const SAFE: usize = 4;
 
     #[target_feature(enable = "avx2")]
     pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
         super::dot_lanes(a, b)
     }
 
-    /// Four rows at a time, so that the query is loaded once for all of them.
+    /// Four rows at a time, so that the codes are loaded once for all of them.
     #[target_feature(enable = "avx2")]
-    pub(super) fn dot_codes(query: &[i8], rows: &[i8], out: &mut [i32]) {
-        let length = query.len();
-        let (query, _) = query.as_chunks::<CODE_LANES>();
+    pub(super) fn dot_halves(codes: &[i8], rows: &[u8], out: &mut [i32]) {
+        let length = codes.len() / 2;
+        let (codes, _) = codes.as_chunks::<CODE_LANES>();
         let (fours, last) = out.as_chunks_mut::<4>();
         let mut rest = rows;
         for four in fours {
@@ -110,32 +124,43 @@ mod x86 {
             let (a, block) = block.split_at(length);
             let (b, block) = block.split_at(length);
             let (c, d) = block.split_at(length);
-            *four = products(query, [a, b, c, d]);
+            *four = products(codes, [a, b, c, d]);
         }
         for one in last {
             let Some((row, after)) = rest.split_at_checked(length) else {
                 return;
             };
             rest = after;
-            [*one] = products(query, [row]);
+            [*one] = products(codes, [row]);
         }
     }
 
     #[target_feature(enable = "avx2")]
     #[inline]
-    fn products<const N: usize>(query: &[[i8; CODE_LANES]], rows: [&[i8]; N]) -> [i32; N] {
-        let ones = _mm256_set1_epi16(1);
-        let rows = rows.map(|row| &row.as_chunks::<CODE_LANES>().0[..query.len()]);
+    fn products<const N: usize>(codes: &[[i8; CODE_LANES]], rows: [&[u8]; N]) -> [i32; N] {
+        let (ones, low) = (_mm256_set1_epi16(1), _mm256_set1_epi8(15));
+        let rows = rows.map(|row| &row.as_chunks::<HALF_LANES>().0[..codes.len()]);
         let mut sums = [_mm256_setzero_si256(); N];
-        for (i, query) in query.iter().enumerate() {
-            let query = load(query);
-            let size = _mm256_abs_epi8(query);
-            for (sum, row) in sums.iter_mut().zip(&rows) {
-                // |q| * (x with q's sign) is q * x. Two such products add up to 2 * 127 * 127 at
-                // most, which a signed 16-bit number holds: nothing saturates.
-                let signed = _mm256_sign_epi8(load(&row[i]), query);
-                let pairs = _mm256_maddubs_epi16(size, signed);
-                *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(pairs, ones));
+        for (some, codes) in codes.chunks(SAFE).enumerate() {
+            let mut small = [_mm256_setzero_si256(); N];
+            for (i, codes) in codes.iter().enumerate() {
+                let (first, second) = (load(codes, 0), load(codes, HALF_LANES));
+                for (small, row) in small.iter_mut().zip(&rows) {
+                    let bytes = load_bytes(&row[some * SAFE + i]);
+                    let (even, odd) = (
+                        _mm256_and_si256(bytes, low),
+                        _mm256_and_si256(_mm256_srli_epi16::<4>(bytes), low),
+                    );
+                    // Two products of at most 15 * 128 each, twice, four times: below 2^15.
+                    let pairs = _mm256_add_epi16(
+                        _mm256_maddubs_epi16(even, first),
+                        _mm256_maddubs_epi16(odd, second),
+                    );
+                    *small = _mm256_add_epi16(*small, pairs);
+                }
+            }
+            for (sum, small) in sums.iter_mut().zip(small) {
+                *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(small, ones));
             }
         }
         sums.map(|sum| total(sum))
@@ -143,9 +168,17 @@ mod x86 {
 
     #[target_feature(enable = "avx2")]
     #[inline]
-    fn load(codes: &[i8; CODE_LANES]) -> __m256i {
+    fn load(codes: &[i8; CODE_LANES], from: usize) -> __m256i {
+        let half: &[i8] = &codes[from..from + HALF_LANES];
+        // SAFETY: the slice is of 32 bytes, and the load needs no alignment.
+        unsafe { _mm256_loadu_si256(half.as_ptr().cast()) }
+    }
+
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    fn load_bytes(bytes: &[u8; HALF_LANES]) -> __m256i {
         // SAFETY: the reference is to 32 bytes, and the load needs no alignment.
-        unsafe { _mm256_loadu_si256(codes.as_ptr().cast()) }
+        unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) }
     }
 
     #[target_feature(enable = "avx2")]
@@ -193,31 +226,40 @@ mod tests {
         }
 
         #[test]
-        fn products_of_codes_are_exact(
-            lanes in 0_usize..5,
+        fn products_of_halves_are_exact(
+            lanes in 0_usize..7,
             rows in 0_usize..11,
-            codes in prop::collection::vec(-127_i8..=127, 12 * 4 * CODE_LANES)
+            codes in prop::collection::vec(-128_i8..=127, 6 * CODE_LANES),
+            bytes in prop::collection::vec(0_u8..=255, 11 * 6 * HALF_LANES)
         ) {
-            let length = lanes * CODE_LANES;
-            let (query, rest) = codes.split_at(length);
-            let stored = &rest[..rows * length];
+            let codes = &codes[..lanes * CODE_LANES];
+            let length = lanes * HALF_LANES;
+            let stored = &bytes[..rows * length];
             let (mut fast, mut plain) = (vec![0; rows], vec![0; rows]);
-            dot_codes(query, stored, &mut fast);
-            dot_codes_plain(query, stored, &mut plain);
+            dot_halves(codes, stored, &mut fast);
+            dot_halves_plain(codes, stored, &mut plain);
             prop_assert_eq!(&fast, &plain);
             for (row, found) in stored.chunks_exact(length.max(1)).zip(&fast) {
-                let floats = |row: &[i8]| row.iter().map(|x| f32::from(*x)).collect::<Vec<_>>();
-                prop_assert_eq!(f64::from(*found), exactly(&floats(query), &floats(row)).0);
+                let halves: Vec<f32> = row
+                    .chunks_exact(HALF_LANES)
+                    .flat_map(|bytes| {
+                        let low = bytes.iter().map(|byte| f32::from(byte & 15));
+                        low.chain(bytes.iter().map(|byte| f32::from(byte >> 4)))
+                    })
+                    .collect();
+                let codes: Vec<f32> = codes.iter().map(|code| f32::from(*code)).collect();
+                prop_assert_eq!(f64::from(*found), exactly(&codes, &halves).0);
             }
         }
     }
 
     #[test]
     fn the_largest_codes_do_not_saturate() {
-        let (up, down) = ([127_i8; 8_192], [-127_i8; 8_192]);
-        assert_eq!(dot_code(&up, &up), 8_192 * 127 * 127);
-        assert_eq!(dot_code(&up, &down), -8_192 * 127 * 127);
-        assert_eq!(dot_code(&down, &down), 8_192 * 127 * 127);
+        let row = [255_u8; 4_096];
+        for code in [127_i8, -128] {
+            let expected = 8_192 * 15 * i32::from(code);
+            assert_eq!(dot_half(&[code; 8_192], &row), expected);
+        }
     }
 
     #[test]

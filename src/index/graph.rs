@@ -15,8 +15,7 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 
-use super::codes::Query;
-use super::distance::dot_code;
+use super::codes::{Codes, Query};
 use super::rows::{Row, Rows};
 
 /// Links of a node above the ground; twice as many on it.
@@ -98,15 +97,16 @@ impl Graph {
     fn link(&mut self, node: u32, rows: &Rows) {
         let top = self.upper.len();
         let height = height(node);
-        let between = |a: u32, b: u32| self.between(rows, a, b);
-        let mut best = Near(between(node, self.entry), self.entry);
+        let codes = rows.codes(self.faces[node as usize]);
+        let near = |other: u32| self.near(rows, &codes, other);
+        let mut best = Near(near(self.entry), self.entry);
         for layer in (height + 1..=top).rev() {
-            best = self.descend(layer, best, |other| between(node, other));
+            best = self.descend(layer, best, near);
         }
         let mut chosen = Vec::new();
         let mut from = vec![best];
         for layer in (0..=height.min(top)).rev() {
-            from = self.spread(layer, &from, BUILD_BREADTH, |other| between(node, other));
+            from = self.spread(layer, &from, BUILD_BREADTH, near);
             from.sort_unstable_by(|a, b| b.cmp(a));
             chosen.push((layer, self.choose(rows, &from, LINKS)));
         }
@@ -127,9 +127,10 @@ impl Graph {
         links.push(to);
         let room = if layer == 0 { GROUND_LINKS } else { LINKS };
         if links.len() > room {
+            let codes = rows.codes(self.faces[from as usize]);
             let mut near: Vec<Near> = links
                 .iter()
-                .map(|link| Near(self.between(rows, from, *link), *link))
+                .map(|link| Near(self.near(rows, &codes, *link), *link))
                 .collect();
             near.sort_unstable_by(|a, b| b.cmp(a));
             links = self.choose(rows, &near, room);
@@ -145,9 +146,10 @@ impl Graph {
             if chosen.len() == room {
                 break;
             }
+            let codes = rows.codes(self.faces[*node as usize]);
             if chosen
                 .iter()
-                .all(|other| self.between(rows, *node, *other) < *nearness)
+                .all(|other| self.near(rows, &codes, *other) < *nearness)
             {
                 chosen.push(*node);
             }
@@ -155,11 +157,10 @@ impl Graph {
         chosen
     }
 
-    /// How near two nodes are, by their codes.
-    fn between(&self, rows: &Rows, a: u32, b: u32) -> f32 {
-        let (a, a_scale) = rows.codes(self.faces[a as usize]);
-        let (b, b_scale) = rows.codes(self.faces[b as usize]);
-        dot_code(a, b) as f32 * (a_scale.step * b_scale.step)
+    /// How near a node is to what has these codes.
+    #[inline]
+    fn near(&self, rows: &Rows, codes: &Codes, node: u32) -> f32 {
+        codes.with(rows.halves(self.faces[node as usize]))
     }
 
     fn set_links(&mut self, layer: usize, node: u32, links: &[u32]) {
@@ -265,10 +266,7 @@ impl Graph {
 
     /// The rows of the `breadth` nodes that are nearest, as far as the links lead to them.
     pub fn visit(&self, rows: &Rows, query: &Query, breadth: usize, mut then: impl FnMut(Row)) {
-        let near = |node: u32| {
-            let (codes, scale) = rows.codes(self.faces[node as usize]);
-            query.estimate(dot_code(query.codes(), codes), scale)
-        };
+        let near = |node: u32| self.near(rows, query.codes(), node);
         let mut best = Near(near(self.entry), self.entry);
         for layer in (1..=self.upper.len()).rev() {
             best = self.descend(layer, best, near);

@@ -96,13 +96,22 @@ impl<'a> Nearest<'a> {
     /// rows that can still be among the nearest, so it costs next to nothing.
     pub fn add_stretch(&mut self, first: Row, products: &[i32], scales: &[Scale]) {
         let mut floor = self.sure.floor();
-        for (i, (product, scale)) in products.iter().zip(scales).enumerate() {
-            let estimate = self.query.estimate(*product, *scale);
-            let margin = self.query.margin(*scale);
-            if estimate + margin >= floor {
-                self.take(first + i as Row, estimate, margin);
+        let codes = self.query.codes();
+        for (i, (upper, scale)) in products.iter().zip(scales).enumerate() {
+            let most = codes.coarse(*upper, *scale) + self.query.margin(scale.coarse);
+            if most >= floor {
+                let row = first + i as Row;
+                let (_, lower, _) = self.rows.halves(row);
+                self.weigh(row, codes.fine(*upper, lower, *scale), *scale);
                 floor = self.sure.floor();
             }
+        }
+    }
+
+    fn weigh(&mut self, row: Row, estimate: f32, scale: Scale) {
+        let margin = self.query.margin(scale.residual);
+        if estimate + margin >= self.sure.floor() {
+            self.take(row, estimate, margin);
         }
     }
 
@@ -115,13 +124,8 @@ impl<'a> Nearest<'a> {
 
     /// Looks at one row.
     pub fn add(&mut self, row: Row) {
-        let (codes, scale) = self.rows.codes(row);
-        let product = super::distance::dot_code(self.query.codes(), codes);
-        let estimate = self.query.estimate(product, scale);
-        let margin = self.query.margin(scale);
-        if estimate + margin >= self.sure.floor() {
-            self.take(row, estimate, margin);
-        }
+        let halves = self.rows.halves(row);
+        self.weigh(row, self.query.codes().with(halves), halves.2);
     }
 
     /// Whether as many were kept as are asked for.

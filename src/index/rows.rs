@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use super::codes::{Scale, encode, row_length};
+use super::codes::{Codes, Scale, encode, row_length};
 use super::distance;
 use crate::domain::ids::AdId;
 
@@ -18,7 +18,8 @@ pub type Row = u32;
 struct Block {
     ads: Vec<AdId>,
     scales: Vec<Scale>,
-    codes: Vec<i8>,
+    upper: Vec<u8>,
+    lower: Vec<u8>,
     vectors: Vec<f32>,
 }
 
@@ -69,17 +70,18 @@ impl Rows {
             self.blocks.push(Arc::new(Block {
                 ads: Vec::new(),
                 scales: Vec::new(),
-                codes: Vec::new(),
+                upper: Vec::new(),
+                lower: Vec::new(),
                 vectors: Vec::new(),
             }));
         }
-        let row_length = row_length(self.dimension);
+        let half = row_length(self.dimension) / 2;
         if let Some(block) = self.blocks.last_mut().map(Arc::make_mut) {
-            let codes = block.codes.len();
-            block.codes.resize(codes + row_length, 0);
-            if let Some(row) = block.codes.get_mut(codes..) {
-                block.scales.push(encode(vector, row));
-            }
+            let from = block.upper.len();
+            block.upper.resize(from + half, 0);
+            block.lower.resize(from + half, 0);
+            let (upper, lower) = (&mut block.upper[from..], &mut block.lower[from..]);
+            block.scales.push(encode(vector, upper, lower));
             block.vectors.extend_from_slice(vector);
             block.ads.push(ad);
         }
@@ -119,30 +121,38 @@ impl Rows {
         &self.block(row).vectors[at..at + self.dimension]
     }
 
-    /// The codes of a row.
+    /// The halves of the codes of a row, the upper ones first.
     #[must_use]
     #[inline]
-    pub fn codes(&self, row: Row) -> (&[i8], Scale) {
+    pub fn halves(&self, row: Row) -> (&[u8], &[u8], Scale) {
         let block = self.block(row);
-        let (at, length) = (row as usize % BLOCK, row_length(self.dimension));
+        let (at, half) = (row as usize % BLOCK, row_length(self.dimension) / 2);
         (
-            &block.codes[at * length..(at + 1) * length],
+            &block.upper[at * half..(at + 1) * half],
+            &block.lower[at * half..(at + 1) * half],
             block.scales[at],
         )
     }
 
-    /// The products of a query's codes with those of the rows from `from` on, block by block:
-    /// `then` is told the first row of each stretch, the products and the scales.
-    pub fn products(&self, query: &[i8], from: Row, mut then: impl FnMut(Row, &[i32], &[Scale])) {
+    /// The codes of a row, to compare others with.
+    #[must_use]
+    pub fn codes(&self, row: Row) -> Codes {
+        let (upper, lower, scale) = self.halves(row);
+        Codes::of_row(upper, lower, scale)
+    }
+
+    /// The products of a query's codes with the upper halves of the rows from `from` on, block by
+    /// block: `then` is told the first row of each stretch, the products and the scales.
+    pub fn products(&self, query: &Codes, from: Row, mut then: impl FnMut(Row, &[i32], &[Scale])) {
         let mut products = [0; BLOCK];
-        let length = row_length(self.dimension);
+        let half = row_length(self.dimension) / 2;
         let mut first = from as usize;
         while first < self.length {
             let block = &self.blocks[first / BLOCK];
             let skipped = first % BLOCK;
-            let (codes, scales) = (&block.codes[skipped * length..], &block.scales[skipped..]);
+            let (upper, scales) = (&block.upper[skipped * half..], &block.scales[skipped..]);
             let out = &mut products[..scales.len()];
-            distance::dot_codes(query, codes, out);
+            distance::dot_halves(query.as_slice(), upper, out);
             then(first as Row, out, scales);
             first += scales.len();
         }
@@ -159,7 +169,8 @@ impl Rows {
         self.blocks
             .iter()
             .map(|block| {
-                block.codes.capacity()
+                block.upper.capacity()
+                    + block.lower.capacity()
                     + block.vectors.capacity() * size_of::<f32>()
                     + block.scales.capacity() * size_of::<Scale>()
             })
