@@ -20,7 +20,7 @@ use arc_swap::ArcSwap;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::actors::context::{Blueprint, RehearsedPanic, TenantSettings};
-use crate::actors::handle::{Handle, HealthBoard, Reported};
+use crate::actors::handle::{Handle, HealthBoard, LikeAds, Reported};
 use crate::actors::housekeeper::{Housekeeping, Retention};
 use crate::actors::lease::LeaseSlot;
 use crate::actors::outbox::Alerting;
@@ -320,6 +320,7 @@ impl Daemon {
         let (http_stop, mut stopped) = tokio::sync::watch::channel(false);
         let state = crate::http::HttpState::new(crate::http::HttpParts {
             reported: Reported::new(store.clone(), clock.clone()),
+            like: LikeAds::new(store.clone(), clock.clone(), shared.embedder.clone()),
             store,
             clock: clock.clone(),
             tree: Arc::new(handle.clone()),

@@ -10,6 +10,7 @@ use super::root::RootMsg;
 pub use super::root::Single;
 pub use super::spend;
 pub use super::stage::Stage;
+pub use super::winners::like::{Like, LikeAds, LikeError};
 use crate::clock::Clock;
 use crate::domain::ids::TenantId;
 use crate::domain::time::Timestamp;

@@ -5,6 +5,8 @@
 //! What look-alikes may lend is judged on the past ads themselves, each left out in turn
 //! (`domain/retrieval.rs`): where they foretell nothing, they are published as unlike.
 
+pub mod like;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -28,6 +30,8 @@ use crate::store::winners::PastAd;
 const LOOK_EVERY: time::SignedDuration = time::hours(6);
 /// Outcomes are looked at this often; new ads at once.
 const REFRESH_EVERY: time::SignedDuration = time::hours(12);
+/// Past ads recorded in one transaction.
+const RECORDED_AT_ONCE: usize = 500;
 /// How far back an ad's figures count as its outcome.
 const EVIDENCE_DAYS: i64 = 365;
 
@@ -39,7 +43,10 @@ pub struct WinnersWork {
     left_out: BTreeSet<AdId>,
     is_loaded: bool,
     refreshed_at: Option<Timestamp>,
-    /// Share of the look-alikes' evidence that is believed; all of it until that can be judged.
+    /// Whether something was taken in that is not yet recorded and published.
+    is_behind: bool,
+    /// Share of the look-alikes' evidence that is believed. All of it until that can be judged: what
+    /// few ads lend is held back by the strength of `priors.text`, which was set with that in mind.
     weight: f64,
 }
 
@@ -55,6 +62,7 @@ impl WinnersWork {
             left_out: BTreeSet::new(),
             is_loaded: false,
             refreshed_at: None,
+            is_behind: false,
             weight: 1.0,
         }
     }
@@ -95,23 +103,26 @@ impl WinnersWork {
             return Ok(false);
         };
         let fresh = self.embed_new(&structure);
-        if fresh == 0 && !is_due {
+        // What the store refuses below must not be forgotten until the next time all is looked at.
+        self.is_behind |= fresh > 0 || is_due;
+        if !self.is_behind {
             return Ok(false);
         }
         let outcomes = self.outcomes(now).await?;
         let records = self.records(&structure, &outcomes, now);
-        store.record_past_ads(&tenant.id, &records).await?;
-        let weight = self.judge(&records);
-        let is_judged_anew = weight.to_bits() != self.weight.to_bits();
-        self.weight = weight;
-        if fresh > 0 || is_due || is_judged_anew {
-            self.publish(&structure);
+        // A vector is three kilobytes: a large account at once would keep other writers waiting.
+        for some in records.chunks(RECORDED_AT_ONCE) {
+            store.record_past_ads(&tenant.id, some).await?;
         }
+        self.weight = self.judge(&records);
+        self.publish(&structure);
+        self.is_behind = false;
         self.refreshed_at = Some(now);
         self.link();
         let winners = records.iter().filter(|past| past.is_winner).count();
         tracing::debug!(
-            tenant.id = %tenant.id, ads = records.len(), winners, new = fresh, weight,
+            tenant.id = %tenant.id, ads = records.len(), winners, new = fresh,
+            weight = self.weight,
             "the index of {} holds {} past ads, {winners} of them winners", tenant.id, records.len()
         );
         Ok(true)
@@ -248,8 +259,10 @@ impl WinnersWork {
                 .checked_add(row.spend)
                 .unwrap_or(outcome.spend);
         }
-        for (ad, totals) in store.revenue_by_ad(&tenant.id, Timestamp::MIN).await? {
-            if let Some(ad) = ad {
+        let from = time::day_start(since, &time::TimeZone::UTC);
+        for (ad, totals) in store.revenue_by_ad(&tenant.id, from).await? {
+            // What is in another currency cannot be set against what was spent.
+            if let Some(ad) = ad.filter(|_| totals.pipeline.currency() == tenant.currency) {
                 let outcome = outcomes.entry(ad).or_insert_with(|| Outcome::empty(zero));
                 outcome.pipeline = totals.pipeline;
             }

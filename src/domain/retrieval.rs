@@ -51,6 +51,13 @@ pub struct Case {
     pub near: Vec<(usize, f64)>,
 }
 
+impl Case {
+    /// Whether it can be foretold, and lend: nothing can be learned without exposure.
+    fn is_usable(&self) -> bool {
+        self.exposure > 0.0 && self.events >= 0.0
+    }
+}
+
 /// What look-alikes are worth.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Judgement {
@@ -92,10 +99,8 @@ impl Trial {
 /// worth beside them. `None` when there are too few cases, or nothing happened in them.
 #[must_use]
 pub fn judge(cases: &[Case], anchor: f64) -> Option<Judgement> {
-    let usable = |case: &Case| case.exposure > 0.0 && case.events >= 0.0;
-    let count = cases.iter().filter(|case| usable(case)).count();
-    let events: f64 = cases.iter().filter(|c| usable(c)).map(|c| c.events).sum();
-    if count < CASES_MIN || events <= 0.0 {
+    let count = cases.iter().filter(|case| case.is_usable()).count();
+    if count < CASES_MIN || totals(cases).0 <= 0.0 {
         return None;
     }
     let without = best_trial(cases, anchor, 0.0)?;
@@ -157,7 +162,7 @@ fn best_trial(cases: &[Case], anchor: f64, weight: f64) -> Option<Trial> {
 fn totals(cases: &[Case]) -> (f64, f64) {
     cases
         .iter()
-        .filter(|case| case.exposure > 0.0)
+        .filter(|case| case.is_usable())
         .fold((0.0, 0.0), |(events, exposure), case| {
             (events + case.events, exposure + case.exposure)
         })
@@ -169,7 +174,7 @@ fn guesses(cases: &[Case], anchor: f64, weight: f64) -> Vec<(&Case, f64)> {
     cases
         .iter()
         .enumerate()
-        .filter(|(_, case)| case.exposure > 0.0)
+        .filter(|(_, case)| case.is_usable())
         .map(|(i, case)| {
             // Half an event more, at the rate of all: a mean of nothing would make any event
             // impossible, and one that is too high would make look-alikes seem wise.
@@ -178,7 +183,7 @@ fn guesses(cases: &[Case], anchor: f64, weight: f64) -> Vec<(&Case, f64)> {
             let near = case.near.iter().filter(|(j, _)| *j != i);
             let (seen, expected) = near
                 .filter_map(|(j, similarity)| Some((cases.get(*j)?, similarity)))
-                .filter(|(other, _)| other.exposure > 0.0)
+                .filter(|(other, _)| other.is_usable())
                 .fold((0.0, 0.0), |(seen, expected), (other, similarity)| {
                     (
                         seen + similarity * weight * other.events,

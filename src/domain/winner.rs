@@ -156,7 +156,7 @@ mod tests {
     #[test]
     fn an_outcome_is_mature_with_evidence_and_age() {
         let now = time::from_seconds(1_790_000_000);
-        let made = |days| Some(time::add(now, time::hours(-24 * days)));
+        let made = |days: i64| Some(time::add(now, time::hours(-24 * days)));
         for (given, made, expected) in [
             (outcome(1_000, 0, 0, 0), made(6), true),
             (outcome(999, 0, 49, 0), made(60), false),

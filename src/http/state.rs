@@ -11,7 +11,7 @@ use super::auth::Tokens;
 use super::pace::{ApiPace, Pace};
 use super::snapshot::Memory;
 use super::{ApiLimits, ClickLimits, FormFields};
-use crate::actors::handle::{Handle, Reported, Single, StageHealth, TenantHealth};
+use crate::actors::handle::{Handle, LikeAds, Reported, Single, StageHealth, TenantHealth};
 use crate::clock::Clock;
 use crate::domain::attribution::AttributionRules;
 use crate::domain::ids::{AdAccountId, PageId, PortalId, StageName, TenantId};
@@ -165,6 +165,8 @@ pub struct HttpParts {
     pub hasher: KeyedHasher,
     /// Credits conversions that are reported.
     pub reported: Reported,
+    /// Finds what is like a vector or a text.
+    pub like: LikeAds,
     /// Asks the gate.
     pub gate: GateProbe,
     /// Looks for the emergency file.
@@ -185,6 +187,7 @@ pub struct Inner {
     pub(super) settings: Arc<ArcSwap<HttpSettings>>,
     pub(super) hasher: KeyedHasher,
     pub(super) reported: Reported,
+    pub(super) like: LikeAds,
     pub(super) gate: GateProbe,
     pub(super) pause_file: PauseFileProbe,
     pub(super) metrics: &'static Metrics,
@@ -217,6 +220,7 @@ impl HttpState {
             settings: parts.settings,
             hasher: parts.hasher,
             reported: parts.reported,
+            like: parts.like,
             gate: parts.gate,
             pause_file: parts.pause_file,
             metrics: parts.metrics,

@@ -235,6 +235,12 @@ impl Index {
         }
     }
 
+    /// Whether most of its rows were taken out or replaced: making it anew frees their memory.
+    #[must_use]
+    pub fn is_mostly_dead(&self) -> bool {
+        self.rows.len() > 2 * self.len() + 64
+    }
+
     /// Whether links should be built: the index is large and has none, or too many rows were taken
     /// out or are newer than they.
     #[must_use]

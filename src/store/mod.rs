@@ -9,6 +9,7 @@
 //! tests it on every backend.
 
 pub mod audit;
+pub mod brought;
 pub mod changes;
 pub mod copy;
 pub mod crm;
@@ -46,6 +47,7 @@ use sqlite::SqliteStore;
 /// Everything a backend keeps: the sum of the small traits.
 pub trait Store:
     audit::AuditStore
+    + brought::BroughtStore
     + changes::ChangeStore
     + crm::CrmStore
     + decisions::DecisionStore
@@ -77,6 +79,7 @@ pub trait Store:
 
 impl<T> Store for T where
     T: audit::AuditStore
+        + brought::BroughtStore
         + changes::ChangeStore
         + crm::CrmStore
         + decisions::DecisionStore

@@ -1,5 +1,6 @@
 //! The API over real sockets, on both stores: every answer is held against `/openapi.json`.
 
+mod like_ads;
 mod predecessor;
 mod reads;
 mod schema;
@@ -14,7 +15,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use reqwest::Method;
-use roasd::actors::handle::Reported;
+use roasd::actors::handle::{LikeAds, Reported};
 use roasd::clock::{Clock, SteppedClock};
 use roasd::domain::api_token::{self, ApiToken, Scope};
 use roasd::domain::ids::TenantId;
@@ -25,6 +26,7 @@ use roasd::http::{
 };
 use roasd::store::Store;
 use roasd::telemetry::Metrics;
+use roasd::vendors::embedder::lexical::Lexical;
 use serde_json::Value;
 
 use crate::http_api::{FakeTree, Setup, entry, running};
@@ -129,6 +131,7 @@ impl World {
         }));
         let state = HttpState::new(HttpParts {
             reported: Reported::new(store.clone(), Arc::new(clock.clone())),
+            like: LikeAds::new(store.clone(), Arc::new(clock.clone()), Arc::new(Lexical)),
             store: store.clone(),
             clock: Arc::new(clock.clone()),
             tree: tree.clone(),

@@ -11,7 +11,7 @@ use arc_swap::ArcSwap;
 use base64::Engine as _;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use reqwest::{Method, RequestBuilder};
-use roasd::actors::handle::{Reported, Single, Stage, StageHealth, TenantHealth};
+use roasd::actors::handle::{LikeAds, Reported, Single, Stage, StageHealth, TenantHealth};
 use roasd::clock::{Clock, SteppedClock};
 use roasd::domain::attribution::AttributionRules;
 use roasd::domain::deal::StageValue;
@@ -30,6 +30,7 @@ use roasd::store::Store;
 use roasd::store::inbox::{ClaimedDelivery, Delivery};
 use roasd::store::tenants::Held;
 use roasd::telemetry::Metrics;
+use roasd::vendors::embedder::lexical::Lexical;
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -234,6 +235,7 @@ impl World {
         }));
         let state = HttpState::new(HttpParts {
             reported: Reported::new(store.clone(), Arc::new(clock.clone())),
+            like: LikeAds::new(store.clone(), Arc::new(clock.clone()), Arc::new(Lexical)),
             store: store.clone(),
             clock: Arc::new(clock.clone()),
             tree: tree.clone(),

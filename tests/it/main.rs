@@ -42,3 +42,4 @@ mod sync_journey;
 mod systemd;
 mod vendor_errors;
 mod winners;
+mod winners_journey;

@@ -223,6 +223,7 @@ impl Sim {
             policy: &RoasdPolicy,
             seed: self.seed ^ self.node,
             pause_file: None,
+            links_folder: None,
             rehearsed_panic: None,
             call_timeout: Duration::from_secs(30),
             slot: Arc::new(LeaseSlot::default()),

@@ -3,6 +3,7 @@
 //! `server` and `outages`.
 
 mod audit;
+mod brought;
 mod changes;
 mod crm;
 mod entities;
@@ -324,6 +325,11 @@ suite! {
         a_read_from_before_our_move_does_not_undo_it,
         what_is_gone_is_left_out_and_may_return,
         first_budgets_stay;
+    brought:
+        a_vector_is_kept_in_place_of_the_ads_older_one,
+        what_was_said_of_a_vector_is_read_by_ad,
+        a_vector_of_another_length_or_beyond_the_room_is_refused,
+        vectors_brought_at_once_find_their_order_and_room;
     rest:
         decisions_read_back,
         decisions_are_listed_newest_first,

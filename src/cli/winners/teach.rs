@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::{Done, NearArgs, Past, ad_json, embed, label, outcome};
 use crate::cli::context::{CliContext, Out, clean, print_json};
 use crate::cli::table::TextTable;
+use crate::daemon::Parts;
 use crate::domain::brief::{self, Brief, PastCreative, Shared};
 use crate::domain::ids::AdId;
 use crate::domain::policy::PolicyParams;
@@ -134,11 +135,14 @@ impl Past {
             Ok(index) => index,
             Err(error) => return Ok(Err(error.to_string())),
         };
-        let params = PolicyParams::default();
+        let parts = Parts::of(&ctx.config)?;
+        let tenant = parts.tenants.get(&self.tenant);
+        let params = tenant.map_or_else(PolicyParams::default, |tenant| tenant.settings.params);
         let lending = self.lending();
+        // As the daemon judges them: what an operator brought has no ledger and lends nothing there.
         let mature: Vec<&PastAd> = lending
             .into_values()
-            .filter(|past| past.is_mature)
+            .filter(|past| past.is_mature && !past.is_by_hand)
             .collect();
         let worths = mature.iter().map(|past| past.pipeline.to_f64());
         let unit = cases::least_worth(worths).unwrap_or(1.0);

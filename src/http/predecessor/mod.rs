@@ -4,6 +4,7 @@
 mod clicks;
 mod fatigue;
 mod hubspot;
+mod like_ads;
 mod reported;
 mod revenue;
 mod select;
@@ -11,13 +12,14 @@ mod select;
 use super::api::route::Route;
 
 /// Every route of the predecessor's.
-pub(super) const ROUTES: [&[Route]; 6] = [
+pub(super) const ROUTES: [&[Route]; 7] = [
     clicks::ROUTES,
     revenue::ROUTES,
     reported::ROUTES,
     hubspot::ROUTES,
     select::ROUTES,
     fatigue::ROUTES,
+    like_ads::ROUTES,
 ];
 
 /// The largest body of a request about one thing, in bytes.

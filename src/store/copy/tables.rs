@@ -41,6 +41,7 @@ pub const COPIED: &[&str] = &[
     "pending_ad_changes",
     "ad_change_history",
     "winners",
+    "brought_vectors",
     "model_registry",
     "model_history",
     "shadow_decisions",

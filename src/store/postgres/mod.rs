@@ -7,6 +7,7 @@
 //! write, the tenant's lock, rows (several of one table in the order of their key).
 
 mod audit;
+mod brought;
 mod changes;
 mod connect;
 pub(in crate::store) mod copy;
@@ -75,6 +76,8 @@ enum Section {
     Crm = 0x726f_6102,
     /// Recording delivery figures.
     Insights = 0x726f_6103,
+    /// Keeping vectors that are brought.
+    Vectors = 0x726f_6104,
 }
 
 /// Locks that the tenants share out among themselves. Two that fall on one lock wait for each

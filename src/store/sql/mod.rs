@@ -3,6 +3,7 @@
 
 pub(in crate::store) mod audit;
 pub(in crate::store) mod bodies;
+pub(in crate::store) mod brought;
 pub(in crate::store) mod cells;
 pub(in crate::store) mod changes;
 pub(in crate::store) mod crm;

@@ -12,7 +12,7 @@ pub(in crate::store) fn to_bytes(vector: &[f32]) -> Vec<u8> {
     vector.iter().flat_map(|x| x.to_le_bytes()).collect()
 }
 
-fn from_bytes(bytes: &[u8]) -> Result<Vec<f32>, StoreError> {
+pub(in crate::store) fn from_bytes(bytes: &[u8]) -> Result<Vec<f32>, StoreError> {
     let (numbers, rest) = bytes.as_chunks::<4>();
     if rest.is_empty() {
         Ok(numbers.iter().map(|b| f32::from_le_bytes(*b)).collect())

@@ -6,6 +6,7 @@
 //! mode and synced in full, so what was answered with `Ok` survives a power cut.
 
 mod audit;
+mod brought;
 mod changes;
 pub(in crate::store) mod copy;
 mod crm;

@@ -22,14 +22,20 @@ on_both_stores! {
 
 impl World {
     /// Posts to an endpoint of the predecessor's, and holds the answer against the document.
-    async fn ml(&self, path: &str, token: &str, body: &Value) -> Value {
+    pub(super) async fn ml(&self, path: &str, token: &str, body: &Value) -> Value {
         let path = format!("/api/ml/{path}");
         let body = body.to_string();
         self.asked(Method::POST, &path, &path, token, &body).await
     }
 
     /// The detail of the problem that a body comes to.
-    async fn ml_problem(&self, path: &str, token: &str, body: &str, status: u16) -> String {
+    pub(super) async fn ml_problem(
+        &self,
+        path: &str,
+        token: &str,
+        body: &str,
+        status: u16,
+    ) -> String {
         let path = format!("/api/ml/{path}");
         let answer = self.send(Method::POST, &path, token, body).await;
         answer.problem(status)

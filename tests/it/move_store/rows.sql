@@ -134,6 +134,8 @@ from n;
 insert into winners
 select tenant, 'ad-' || i, 'm', odd, odd, randomblob(i * 4), i, i, i, i, 'USD', 'EUR', i % 2, i,
     odd, odd, odd, nullif(i, 2), i % 2, (i + 1) % 2, i % 2 from n;
+insert into brought_vectors
+select tenant, 'ad-' || i, randomblob(i * 4), '{}', i, i from n;
 insert into model_registry
 select 'policy-' || i, '1', odd, 'r', i % 2, i, odd, i, (i + 1) % 2, nullif(odd, '') from n;
 insert into model_history (name, version, event, before_version, actor, reason, evidence_json, at)

@@ -324,6 +324,7 @@ pub(super) const TABLES: &[&str] = &[
     "pending_ad_changes",
     "ad_change_history",
     "winners",
+    "brought_vectors",
     "model_registry",
     "model_history",
     "shadow_decisions",

@@ -383,6 +383,8 @@ pub(super) async fn a_deposed_holder_cannot_write_by_any_method(db: Db) {
     let past = [rest::past_ad("a1", "m", 1)];
     assert_deposed(s.record_past_ads(tenant, &past).await);
     assert_deposed(s.leave_out(tenant, &past[0].ad, true).await);
+    let vector = brought::vector("a1", &[1.0, 0.0]);
+    assert_deposed(s.bring_vector(tenant, &vector, 9).await);
 
     assert_eq!(everything(&db).await, before, "nothing was written");
     assert!(db.tenants().await.unwrap().is_empty());
