@@ -308,7 +308,8 @@ async fn context(store: &Arc<dyn Store>, clock: &SteppedClock, now: Timestamp) -
         version: "1".to_owned(),
     };
     store.register_node(&info, now).await.unwrap();
-    let claims = store.claim_leases(&node, &[tenant("gym")], time::days(30), now);
+    let ours = [tenant("gym")];
+    let claims = store.claim_leases(&node, &ours, time::days(30), now);
     let claim = claims.await.unwrap().remove(0);
     let far = since_boot() + Duration::from_secs(3_600);
     let blueprint = Blueprint {

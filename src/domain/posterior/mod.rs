@@ -248,7 +248,9 @@ fn neighbours(ad: &AdEvidence, places: &HashMap<&str, usize>, most: usize) -> Ve
     let mut near: Vec<(usize, f64)> = ad
         .neighbours
         .iter()
-        .filter_map(|(id, cosine)| Some((id, retrieval::similarity(*cosine))).filter(|(_, s)| *s > 0.0))
+        .filter_map(|(id, cosine)| {
+            Some((id, retrieval::similarity(*cosine))).filter(|(_, s)| *s > 0.0)
+        })
         .filter(|(id, _)| *id != &ad.ad)
         .filter_map(|(id, s)| Some((*places.get(id.as_str())?, s)))
         .collect();

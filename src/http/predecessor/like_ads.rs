@@ -61,22 +61,11 @@ pub(super) const ROUTES: &[Route] = &[
         serve: serve!(find),
     },
     Route {
-        verb: Verb::Get,
-        path: "/api/ml/rag/stats",
-        scope: Scope::Read,
-        whose: Whose::Token,
-        about: "How much there is to compare with; for a token of one tenant.",
-        query: &[],
-        body: None,
-        answer: Compared::schema,
-        serve: serve!(stats),
-    },
-    Route {
         verb: Verb::Post,
         path: "/api/ml/rag/stats",
         scope: Scope::Read,
         whose: Whose::Token,
-        about: "How much there is to compare with; a token for all tenants names one in `tenant_id`.",
+        about: "How much there is to compare with.",
         query: &[],
         body: Some(Body {
             schema: Nothing::schema,

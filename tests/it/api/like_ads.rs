@@ -1,6 +1,5 @@
 //! The predecessor's endpoints about like ads: vectors that callers bring, and texts.
 
-use reqwest::Method;
 use roasd::domain::api_token::Scope;
 use roasd::domain::ids::AdId;
 use roasd::domain::money::{Currency, Money};
@@ -94,10 +93,6 @@ async fn vectors_are_brought_and_found(world: World) {
     world.ml(ADD, &all, &body).await;
     let body = json!({ "tenant_id": "spa", "embedding": [1, 2, 3, 4] });
     assert!(likeness(&world.ml(FIND, &all, &body).await) > 0.999_999);
-    let path = "/api/ml/rag/stats";
-    let of_gym = world.asked(Method::GET, path, path, &token, "").await;
-    assert_eq!(of_gym, stats);
-    world.send(Method::GET, path, &all, "").await.problem(422);
 }
 
 async fn vectors_that_cannot_be_used_are_refused(world: World) {
