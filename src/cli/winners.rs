@@ -221,7 +221,8 @@ impl Past {
         } else if is_left_out {
             writeln!(
                 out,
-                "{ad} is left out; `roasd winners add {ad}` lets it in again"
+                "{ad} is left out, and lends nothing from the daemon's next look on (within 12 \
+                 hours); `roasd winners add {ad}` lets it in again"
             )?;
         } else {
             writeln!(out, "{ad} is in again")?;
@@ -246,7 +247,7 @@ impl Past {
             let (ad, label) = (&past.ad, label(&past));
             writeln!(
                 out,
-                "{ad} is in, as a {label}; the daemon takes it in within 12 hours"
+                "{ad} is in, as a {label}: `similar` and `brief` know it"
             )?;
         }
         Ok(Ok(()))
