@@ -206,8 +206,23 @@ fn words(line: &str) -> impl Iterator<Item = &str> {
         .filter(|word| !word.is_empty())
 }
 
+/// Words of more than two letters that hold sentences together, in English, German, French and
+/// Spanish. They differ between winners and losers by chance alone. "You" and its like are not among
+/// them: whom an ad speaks to is worth telling.
+const BETWEEN_WORDS: &[&str] = &[
+    "and", "are", "but", "for", "from", "has", "have", "into", "its", "not", "our", "out", "than",
+    "that", "the", "their", "them", "then", "there", "these", "they", "this", "was", "were",
+    "which", "while", "who", "will", "with", "als", "auch", "auf", "aus", "bei", "das", "dass",
+    "dem", "den", "der", "des", "die", "ein", "eine", "einem", "einen", "einer", "für", "ist",
+    "mit", "nach", "nicht", "oder", "sich", "sind", "und", "von", "wie", "wird", "zum", "zur",
+    "aux", "avec", "ces", "cette", "dans", "est", "les", "leur", "mais", "par", "pas", "pour",
+    "que", "qui", "sans", "ses", "son", "sur", "une", "con", "como", "del", "las", "los", "más",
+    "para", "pero", "por", "sin", "sus", "una",
+];
+
 fn is_telling(word: &str) -> bool {
-    word.chars().count() >= LETTERS_MIN || word.chars().all(|c| c.is_ascii_digit())
+    let is_long = word.chars().count() >= LETTERS_MIN || word.chars().all(|c| c.is_ascii_digit());
+    is_long && !BETWEEN_WORDS.contains(&word)
 }
 
 /// Wilson's interval of a share.
@@ -293,6 +308,30 @@ mod tests {
         assert_eq!(brief(&[], 5), Brief::default());
         let one = brief(&[ad("Free trial", "video", true)], 5);
         assert_eq!((one.ads, one.of_winners.len()), (1, 0));
+    }
+
+    #[test]
+    fn words_that_hold_sentences_together_tell_nothing() {
+        let ad = |text: &str, is_winner| PastCreative {
+            text: text.to_owned(),
+            is_winner,
+            ..PastCreative::default()
+        };
+        let mut ads = vec![ad("one two three four\nthe coach and the plan", true); 4];
+        ads.extend(vec![ad("cheap plan", false); 4]);
+        let found = brief(&ads, 20);
+        let terms: Vec<&str> = found
+            .of_winners
+            .iter()
+            .filter(|shared| shared.kind == Trait::Term)
+            .map(|shared| shared.what.as_str())
+            .collect();
+        assert!(terms.iter().any(|term| term.contains("coach")), "{terms:?}");
+        assert!(
+            !terms.contains(&"the") && !terms.contains(&"and"),
+            "{terms:?}"
+        );
+        assert!(!terms.contains(&"and the"), "{terms:?}");
     }
 
     #[test]

@@ -226,7 +226,7 @@ async fn all_that_is_in_the_file_is_in_the_target() {
         .fetch_all(&mut conn)
         .await
         .unwrap();
-    assert_eq!(last.len(), 7);
+    assert_eq!(last.len(), 8);
     for (table, last) in last {
         let next: i64 = sqlx::query_scalar(AssertSqlSafe(format!(
             "select nextval(pg_get_serial_sequence('{table}', a.attname))

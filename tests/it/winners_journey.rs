@@ -319,7 +319,7 @@ async fn context(store: &Arc<dyn Store>, clock: &SteppedClock, now: Timestamp) -
         hubspot: None,
         clock: shared,
         embedder: Arc::new(Lexical),
-        policy: Arc::new(RoasdPolicy),
+        policy: &RoasdPolicy,
         seed: 1,
         pause_file: None,
         links_folder: None,

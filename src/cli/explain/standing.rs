@@ -22,6 +22,10 @@ const ADS_MAX: usize = 20;
 pub(super) fn of(run: &RunRecord, decision: &DecisionRecord) -> Option<Vec<Standing>> {
     let policy = policy::named(&run.policy).filter(|p| p.version().to_string() == run.version)?;
     let inputs = inputs_from_json(&run.inputs_json).ok()?;
+    let of_ad = inputs
+        .ads
+        .iter()
+        .filter(|ad| decision.entity == EntityRef::Ad(ad.ad.clone()));
     let ad_sets: BTreeSet<AdSetId> = inputs
         .ads
         .iter()
@@ -31,9 +35,7 @@ pub(super) fn of(run: &RunRecord, decision: &DecisionRecord) -> Option<Vec<Stand
             EntityRef::Campaign(id) => ad.campaign == *id,
         })
         .map(|ad| ad.ad_set.clone())
-        .chain(inputs.ads.iter().filter_map(|ad| {
-            (decision.entity == EntityRef::Ad(ad.ad.clone())).then(|| ad.ad_set.clone())
-        }))
+        .chain(of_ad.map(|ad| ad.ad_set.clone()))
         .collect();
     let mut all = standings(&inputs, &policy.decide(&inputs), &ad_sets);
     all.truncate(ADS_MAX);

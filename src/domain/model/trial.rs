@@ -35,6 +35,11 @@ pub struct Comparison {
 /// Half a deal in a thousand: an expectation of nothing would be refuted for ever by one deal.
 const LEAST: f64 = 5e-4;
 
+/// Deals of one ad in one week, and what one is worth, that can be meant.
+const DEALS_MAX: f64 = 1e9;
+const UNIT_MIN: f64 = 1e-3;
+const UNIT_MAX: f64 = 1e12;
+
 /// Poisson deviance of `came` deals where `expected` were: 0 where both agree, and least in the mean
 /// for whoever says the true mean, whatever the distribution (it is a Bregman function).
 fn deviance(expected: f64, came: f64) -> f64 {
@@ -53,15 +58,16 @@ pub fn compare(cases: &[Case]) -> Comparison {
     let mut weeks: std::collections::BTreeMap<usize, [f64; 2]> = std::collections::BTreeMap::new();
     let (mut said, mut came, mut counted) = ([0.0; 2], 0.0, 0);
     for case in cases {
-        let [a, b] = case.expected;
-        let is_usable = [a, b, case.came, case.unit].iter().all(|v| v.is_finite());
-        if !is_usable || case.unit <= 0.0 || a < 0.0 || b < 0.0 {
+        let deals = case.came.max(0.0) / case.unit;
+        let means = case.expected.map(|expected| expected / case.unit);
+        let [a, b] = means;
+        let is_usable = [a, b, deals].iter().all(|n| (0.0..=DEALS_MAX).contains(n));
+        if !is_usable || case.came.is_nan() || !(UNIT_MIN..=UNIT_MAX).contains(&case.unit) {
             continue;
         }
-        let deals = (case.came / case.unit).max(0.0);
         let week = weeks.entry(case.block).or_default();
-        for (sum, expected) in week.iter_mut().zip(case.expected) {
-            *sum += deviance(expected / case.unit, deals);
+        for (sum, mean) in week.iter_mut().zip(means) {
+            *sum += deviance(mean, deals);
         }
         for (sum, expected) in said.iter_mut().zip(case.expected) {
             *sum += expected;
@@ -82,7 +88,7 @@ pub fn compare(cases: &[Case]) -> Comparison {
         let half = quantile_95(blocks - 1) * error;
         (mean - half, mean + half)
     };
-    let share = |said: f64| (came > 0.0).then(|| said / came);
+    let share = |said: f64| Some(said / came).filter(|share| share.is_finite());
     let [a, b] = said;
     Comparison {
         blocks,
@@ -105,7 +111,8 @@ fn quantile_95(degrees: usize) -> f64 {
     let z2 = z * z;
     let third = (z2 + 1.0) * z / 4.0;
     let fifth = ((5.0 * z2 + 16.0) * z2 + 3.0) * z / 96.0;
-    z + third / n + fifth / (n * n)
+    let seventh = (((3.0 * z2 + 19.0) * z2 + 17.0) * z2 - 15.0) * z / 384.0;
+    z + third / n + fifth / (n * n) + seventh / (n * n * n)
 }
 
 #[cfg(test)]
@@ -174,7 +181,10 @@ mod tests {
                 .map(|(block, a, b, came, unit)| Case { block, expected: [a, b], came, unit })
                 .collect();
             let found = compare(&cases);
-            prop_assert!(!found.difference.is_nan() || found.deviance.iter().any(|d| d.is_infinite()));
+            prop_assert!(found.difference.is_finite(), "{found:?}");
+            prop_assert!(found.deviance.iter().all(|d| d.is_finite()), "{found:?}");
+            prop_assert!(!found.interval.0.is_nan() && !found.interval.1.is_nan());
+            prop_assert!(found.bias.iter().flatten().all(|b| b.is_finite()), "{found:?}");
             prop_assert!(found.blocks <= 4 && found.cases <= cases.len());
         }
 
