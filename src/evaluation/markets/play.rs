@@ -17,6 +17,10 @@ const EVERY: SignedDuration = time::hours(6);
 
 /// Who decides.
 #[derive(Debug, Clone, Copy)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is a handful of players, and each plays for seconds"
+)]
 pub(super) enum Player {
     /// A policy, with what is changed in its inputs first.
     Policy(&'static dyn Policy, fn(&mut PolicyInputs)),
