@@ -229,11 +229,9 @@ pub(super) async fn there_is_one_champion_at_every_time(db: Db) {
         db.register_model(&model(name, i as i64)).await.unwrap();
     }
     let mut tasks = Vec::new();
-    for name in names.iter().skip(1).cloned() {
-        let db = db.clone();
-        tasks.push(tokio::spawn(async move {
-            db.change_role(&role(&name, Role::Champion, 20)).await
-        }));
+    for name in names.iter().skip(1) {
+        let (db, crowned) = (db.clone(), role(name, Role::Champion, 20));
+        tasks.push(tokio::spawn(async move { db.change_role(&crowned).await }));
     }
     for task in tasks {
         let done = task.await.unwrap().unwrap();
