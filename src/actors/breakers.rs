@@ -64,16 +64,16 @@ async fn vitals(context: &Context, zone: &TimeZone, now: Timestamp) -> Result<Vi
 
     let week = time::days(USUAL_DAYS);
     let longest = limits.cost_window.max(limits.spend_window + week);
-    let hourly = store.hourly_insights(id, days_back(longest)).await?;
+    let hourly = store.spend_by_hour(id, days_back(longest)).await?;
     let spent_in = |from: Timestamp, to: Timestamp| {
-        let rows = hourly.iter().filter(|row| {
-            let begins = row.window.begins(zone);
-            begins >= from && begins < to && row.spend.currency() == tenant.currency
+        let rows = hourly.iter().filter(|(window, spend)| {
+            let begins = window.begins(zone);
+            begins >= from && begins < to && spend.currency() == tenant.currency
         });
         let mut has_rows = false;
-        let sum = rows.fold(0_i64, |sum, row| {
+        let sum = rows.fold(0_i64, |sum, (_, spend)| {
             has_rows = true;
-            sum.saturating_add(row.spend.minor())
+            sum.saturating_add(spend.minor())
         });
         has_rows.then_some(sum)
     };
@@ -98,12 +98,10 @@ async fn vitals(context: &Context, zone: &TimeZone, now: Timestamp) -> Result<Vi
     let first_day = time::add_days(last_day, -PRICE_DAYS);
     let price_from = time::day_start(first_day, zone);
     let price_to = time::day_start(last_day, zone);
-    let deals = store.deals_since(id, price_from).await?;
+    let deals = store.deals_made_since(id, price_from).await?;
     let made = |from: Timestamp, to: Timestamp| {
-        deals
-            .iter()
-            .filter(|d| (from..to).contains(&d.deal.created_at) && !d.deal.is_archived)
-            .count()
+        let of_then = deals.iter().filter(|at| (from..to).contains(*at));
+        of_then.count()
     };
     let leads_before = made(price_from, price_to) as f64;
     let spent_before: i64 = store

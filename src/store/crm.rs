@@ -115,6 +115,14 @@ pub trait CrmStore {
         since: Timestamp,
     ) -> Result<Vec<CreditedDeal>, StoreError>;
 
+    /// When the deals that were made at or after `since` and are not archived were made, in order of
+    /// time.
+    async fn deals_made_since(
+        &self,
+        tenant: &TenantId,
+        since: Timestamp,
+    ) -> Result<Vec<Timestamp>, StoreError>;
+
     /// Replaces what is known of the pipelines' stages.
     async fn record_pipeline_stages(
         &self,

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 
 use super::StoreError;
 use crate::domain::ids::{CampaignId, TenantId};
-use crate::domain::insight::AdInsight;
+use crate::domain::insight::{AdInsight, ReportWindow};
 use crate::domain::money::Money;
 use crate::domain::time::{Date, Timestamp};
 
@@ -92,4 +92,11 @@ pub trait InsightStore {
         tenant: &TenantId,
         since: Date,
     ) -> Result<Vec<(Date, Money)>, StoreError>;
+
+    /// Spend by hour from `since` on, by day and hour, over all ads.
+    async fn spend_by_hour(
+        &self,
+        tenant: &TenantId,
+        since: Date,
+    ) -> Result<Vec<(ReportWindow, Money)>, StoreError>;
 }

@@ -315,6 +315,7 @@ suite! {
         a_pull_of_some_campaigns_leaves_the_others,
         the_watermark_never_moves_back,
         spend_is_summed_by_day,
+        spend_is_summed_by_hour,
         ten_thousand_rows_fit;
     entities:
         a_structure_reads_back_whole,

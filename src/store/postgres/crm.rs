@@ -607,6 +607,21 @@ impl CrmStore for PostgresStore {
         Ok(deals.into_iter().map(credited).collect())
     }
 
+    async fn deals_made_since(
+        &self,
+        tenant: &TenantId,
+        since: Timestamp,
+    ) -> Result<Vec<Timestamp>, StoreError> {
+        let select = sqlx::query_as(
+            "select created_at from crm_deals
+             where tenant = $1 and created_at >= $2 and is_archived = 0 order by created_at",
+        )
+        .bind(tenant.as_str())
+        .bind(micros(since));
+        let made: Vec<(i64,)> = self.list(READING, select).await?;
+        Ok(made.into_iter().map(|(at,)| from_micros(at)).collect())
+    }
+
     async fn record_pipeline_stages(
         &self,
         tenant: &TenantId,

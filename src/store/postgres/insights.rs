@@ -4,13 +4,13 @@ use async_trait::async_trait;
 
 use super::{PostgresStore, Section, column};
 use crate::domain::ids::TenantId;
-use crate::domain::insight::AdInsight;
+use crate::domain::insight::{AdInsight, ReportWindow};
 use crate::domain::money::Money;
 use crate::domain::time::{Date, Timestamp, from_micros};
 use crate::store::StoreError;
 use crate::store::insights::{InsightStore, Pull};
 use crate::store::sql::insights::{
-    AS_OF, KEPT, as_of, hour, known, latest, read, spend, told_apart,
+    AS_OF, KEPT, as_of, hour, known, latest, read, spend, spend_of_hours, told_apart,
 };
 use crate::store::sql::values::{clean, count, micros};
 
@@ -245,5 +245,20 @@ impl InsightStore for PostgresStore {
         .bind(tenant.as_str())
         .bind(since.to_string());
         spend(self.list("reading spend by day", select).await?)
+    }
+
+    async fn spend_by_hour(
+        &self,
+        tenant: &TenantId,
+        since: Date,
+    ) -> Result<Vec<(ReportWindow, Money)>, StoreError> {
+        let select = sqlx::query_as(
+            "select day, hour, cast(sum(spend_minor) as bigint), currency from ad_insights
+             where tenant = $1 and day >= $2 and hour >= 0
+             group by day, hour, currency order by day, hour, currency",
+        )
+        .bind(tenant.as_str())
+        .bind(since.to_string());
+        spend_of_hours(self.list("reading spend by hour", select).await?)
     }
 }

@@ -78,6 +78,18 @@ pub(in crate::store) fn spend(
         .collect()
 }
 
+pub(in crate::store) fn spend_of_hours(
+    rows: Vec<(String, i64, i64, String)>,
+) -> Result<Vec<(ReportWindow, Money)>, StoreError> {
+    rows.into_iter()
+        .map(|(date, hour, minor, currency)| {
+            let hour = u8::try_from(hour).map_err(|cause| corrupt(TABLE, cause))?;
+            let window = ReportWindow::Hour(day(TABLE, &date)?, hour);
+            Ok((window, money(TABLE, minor, &currency)?))
+        })
+        .collect()
+}
+
 /// Daily rows that a pull covers, as they are kept; `$1` is the tenant, `$2` and `$3` are the days, `$4`
 /// the pull's time. What follows bounds the campaigns.
 pub(in crate::store) const KEPT: &str = "

@@ -639,6 +639,23 @@ impl CrmStore for SqliteStore {
         Ok(deals.into_iter().map(credited).collect())
     }
 
+    async fn deals_made_since(
+        &self,
+        tenant: &TenantId,
+        since: Timestamp,
+    ) -> Result<Vec<Timestamp>, StoreError> {
+        let made: Vec<i64> = sqlx::query_scalar(
+            "select created_at from crm_deals
+             where tenant = $1 and created_at >= $2 and is_archived = 0 order by created_at",
+        )
+        .bind(tenant.as_str())
+        .bind(micros(since))
+        .fetch_all(&self.readers)
+        .await
+        .map_err(fault(READING))?;
+        Ok(made.into_iter().map(from_micros).collect())
+    }
+
     async fn record_pipeline_stages(
         &self,
         tenant: &TenantId,

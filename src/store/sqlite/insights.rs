@@ -6,13 +6,13 @@ use sqlx::QueryBuilder;
 use super::faults::fault;
 use super::{BIND_LIMIT, SqliteStore};
 use crate::domain::ids::TenantId;
-use crate::domain::insight::AdInsight;
+use crate::domain::insight::{AdInsight, ReportWindow};
 use crate::domain::money::Money;
 use crate::domain::time::{Date, Timestamp, from_micros};
 use crate::store::StoreError;
 use crate::store::insights::{InsightStore, Pull};
 use crate::store::sql::insights::{
-    AS_OF, KEPT, as_of, hour, known, latest, read, spend, told_apart,
+    AS_OF, KEPT, as_of, hour, known, latest, read, spend, spend_of_hours, told_apart,
 };
 use crate::store::sql::json;
 use crate::store::sql::values::{count, micros};
@@ -250,5 +250,23 @@ impl InsightStore for SqliteStore {
         .await
         .map_err(fault("reading spend by day"))?;
         spend(rows)
+    }
+
+    async fn spend_by_hour(
+        &self,
+        tenant: &TenantId,
+        since: Date,
+    ) -> Result<Vec<(ReportWindow, Money)>, StoreError> {
+        let rows: Vec<(String, i64, i64, String)> = sqlx::query_as(
+            "select day, hour, cast(sum(spend_minor) as bigint), currency from ad_insights
+             where tenant = $1 and day >= $2 and hour >= 0
+             group by day, hour, currency order by day, hour, currency",
+        )
+        .bind(tenant.as_str())
+        .bind(since.to_string())
+        .fetch_all(&self.readers)
+        .await
+        .map_err(fault("reading spend by hour"))?;
+        spend_of_hours(rows)
     }
 }

@@ -96,6 +96,16 @@ pub(super) async fn a_deal_reads_back_with_its_stages(db: Db) {
     let since = db.deals_since(&acme(), at(100)).await.unwrap();
     assert_eq!(since.len(), 1);
     assert_eq!(since[0].deal, plain);
+    let made = async |s| db.deals_made_since(&acme(), at(s)).await.unwrap();
+    assert_eq!(made(100).await, [at(100)], "at that time too");
+    let all = made(-1_000).await;
+    assert!(all.len() == 2 && all.is_sorted(), "{all:?}");
+    let gone = Deal {
+        is_archived: true,
+        ..plain
+    };
+    record(&db, &[gone], 6).await;
+    assert!(made(100).await.is_empty(), "what is archived is none");
 }
 
 pub(super) async fn a_stage_is_kept_once_whatever_brought_it(db: Db) {

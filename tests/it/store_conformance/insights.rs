@@ -179,6 +179,22 @@ pub(super) async fn spend_is_summed_by_day(db: Db) {
     assert_eq!(found, [(day(1), usd(3)), (day(2), usd(4))]);
 }
 
+pub(super) async fn spend_is_summed_by_hour(db: Db) {
+    let hours = [
+        hourly("a", 0, 23, 9),
+        hourly("a", 1, 5, 1),
+        hourly("b", 1, 5, 2),
+        hourly("b", 1, 6, 4),
+    ];
+    db.record_insights(&acme(), &hours, day(0), day(1), true, at(2))
+        .await
+        .unwrap();
+    pull(&db, &[daily("a", 1, 70)], (1, 1), 3).await;
+    let found = db.spend_by_hour(&acme(), day(1)).await.unwrap();
+    let hour = |hour, spend| (ReportWindow::Hour(day(1), hour), usd(spend));
+    assert_eq!(found, [hour(5, 3), hour(6, 4)], "days are no hours");
+}
+
 pub(super) async fn ten_thousand_rows_fit(db: Db) {
     let rows: Vec<_> = (0..10_000)
         .map(|n| daily(&format!("ad{}", n / 10), n % 10, n))

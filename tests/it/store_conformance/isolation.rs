@@ -94,6 +94,7 @@ pub(super) async fn nothing_of_one_tenant_is_read_for_another(db: Db) {
     assert!(db.unsettled_deals(&g, at(99), 9).await.unwrap().is_empty());
     assert!(db.deal(&g, &deal_id("d")).await.unwrap().is_none());
     assert!(db.deals_since(&g, at(-99)).await.unwrap().is_empty());
+    assert!(db.deals_made_since(&g, at(-99)).await.unwrap().is_empty());
     assert!(db.pipeline_stages(&g).await.unwrap().is_empty());
     assert!(db.latest_decisions(&g).await.unwrap().is_empty());
     assert_eq!(db.latest_run_at(&g).await.unwrap(), None);
@@ -107,6 +108,7 @@ pub(super) async fn nothing_of_one_tenant_is_read_for_another(db: Db) {
     assert!(db.hourly_insights(&g, day).await.unwrap().is_empty());
     assert_eq!(db.insights_watermark(&g).await.unwrap(), None);
     assert!(db.spend_by_day(&g, day).await.unwrap().is_empty());
+    assert!(db.spend_by_hour(&g, day).await.unwrap().is_empty());
     assert!(db.job_status(&g).await.unwrap().is_empty());
     assert_eq!(db.cursor(&g, "c").await.unwrap(), None);
     assert!(db.deal_ledger(&g, &deal_id("d")).await.unwrap().is_empty());
