@@ -162,7 +162,13 @@ async fn a_challenger_is_kept_and_never_sent_until_it_is_champion() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn forecasts_are_held_against_what_came() {
-    let setup = Setup::new(3).set("tenants.gym.schedule.decide_every", "24h");
+    // A week, and the sales cycle after it, are all that it takes.
+    let setup = Setup::new(3)
+        .set("tenants.gym.schedule.decide_every", "24h")
+        .set("tenants.gym.schedule.sync_every", "3h")
+        .set("tenants.gym.quality.max_crm_age", "12h")
+        .set("tenants.gym.quality.max_insight_age", "12h")
+        .set("tenants.gym.rules.sales_cycle_days", "3.0");
     let world = World::of(setup).await;
     let desk = Desk::of(&world);
     let number = desk.list().await[0]
@@ -183,7 +189,7 @@ async fn forecasts_are_held_against_what_came() {
         ],
     };
     assert_eq!(desk.run(add).await.0, Exit::Done);
-    world.run_to(time::days(24)).await;
+    world.run_to(time::days(13)).await;
     let compare = |other: Option<String>| ModelsCommand::Compare {
         version: format!("wild-{number}"),
         other,
@@ -192,8 +198,8 @@ async fn forecasts_are_held_against_what_came() {
     };
     let (exit, told) = desk.run(compare(None)).await;
     assert_eq!(exit, Exit::Done);
-    assert!(told["weeks"].as_u64().unwrap() >= 2, "{told}");
-    assert!(told["ads"].as_u64().unwrap() > 10, "{told}");
+    assert!(told["weeks"].as_u64().unwrap() >= 1, "{told}");
+    assert!(told["ads"].as_u64().unwrap() > 5, "{told}");
     let deviance = |i: usize| told["deviance_a_week"][i].as_f64().unwrap();
     assert!(deviance(0) > 0.0 && deviance(0) != deviance(1), "{told}");
     let same = compare(Some(format!("wild-{number}")));
