@@ -427,10 +427,7 @@ impl OptimizerWork {
     }
 
     fn record(&self, run: &RunId, decision: &Decision, now: Timestamp) -> DecisionRecord {
-        let (from, to) = match decision.change {
-            Move::Budget { from, to } => (from.to_string(), to.to_string()),
-            Move::Status { from, to } => (from.as_str().to_owned(), to.as_str().to_owned()),
-        };
+        let (from, to) = decision.change.told();
         DecisionRecord {
             id: self.context.naming().decision(),
             run: run.clone(),

@@ -2,7 +2,7 @@
 
 use crate::domain::ids::RunId;
 use crate::domain::model::{BUDGETS, CHALLENGERS_MAX, Candidate, Constants, Role, VersionName};
-use crate::domain::policy::{Move, Outcome, Policy};
+use crate::domain::policy::{Outcome, Policy};
 use crate::domain::time::Timestamp;
 use crate::store::models::{ModelVersion, ShadowRun};
 use crate::store::{Store, StoreError};
@@ -74,10 +74,7 @@ pub fn shadow(
     let changes: Vec<serde_json::Value> = challenger
         .changes()
         .map(|decision| {
-            let to = match decision.change {
-                Move::Budget { to, .. } => to.to_string(),
-                Move::Status { to, .. } => to.as_str().to_owned(),
-            };
+            let (_, to) = decision.change.told();
             serde_json::json!([decision.subject.to_string(), decision.action.as_str(), to])
         })
         .collect();

@@ -10,7 +10,7 @@ use serde_json::json;
 use super::Exit;
 use super::table::TextTable;
 
-mod policies;
+pub(super) mod policies;
 
 use crate::domain::attribution::{AttributionRules, Method};
 use crate::evaluation::attribution::diagram::{self, Line};

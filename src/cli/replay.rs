@@ -9,7 +9,7 @@ use super::context::{CliContext, Out, clean, print_json, utc};
 use super::table::TextTable;
 use super::{Exit, complain};
 use crate::domain::ids::TenantId;
-use crate::domain::policy::{self, Action, Move};
+use crate::domain::policy::{self, Action};
 use crate::domain::time::{self, Date, TimeZone, Timestamp};
 use crate::store::decisions::inputs_from_json;
 
@@ -94,10 +94,7 @@ pub async fn run(args: &ReplayArgs, ctx: &CliContext, out: Out<'_>) -> anyhow::R
         }
         let mut now: Vec<(String, String)> = Vec::new();
         for decision in policy.decide(&inputs).changes() {
-            let to = match decision.change {
-                Move::Budget { to, .. } => to.to_string(),
-                Move::Status { to, .. } => to.as_str().to_owned(),
-            };
+            let (_, to) = decision.change.told();
             let object = decision.subject.to_string();
             now.push((object.clone(), to.clone()));
             let first = firsts

@@ -145,20 +145,12 @@ impl Past {
         ];
         let mut table = TextTable::new(&heads, ctx.is_terminal).right(&[3, 4, 5, 6]);
         for past in &shown {
-            let outcome = outcome(past);
-            table.row([
-                past.ad.to_string(),
-                past.name.clone(),
-                label(past).to_owned(),
-                format!("{:.2} %", 100.0 * outcome.ctr()),
-                outcome
-                    .roas()
-                    .map_or_else(String::new, |roas| format!("{roas:.2}")),
+            table.row(cells(past).into_iter().chain([
                 past.spend.to_string(),
                 past.pipeline.to_string(),
                 past.format.clone(),
                 ago(past.updated_at, ctx.now()),
-            ]);
+            ]));
         }
         writeln!(out, "{}", table.render())?;
         if found > shown.len() {
@@ -326,6 +318,19 @@ fn outcome(past: &PastAd) -> Outcome {
         spend: past.spend,
         pipeline: past.pipeline,
     }
+}
+
+/// An ad in a table: ad, name, label, CTR, ROAS.
+fn cells(past: &PastAd) -> [String; 5] {
+    let outcome = outcome(past);
+    let roas = outcome.roas();
+    [
+        past.ad.to_string(),
+        past.name.clone(),
+        label(past).to_owned(),
+        format!("{:.2} %", 100.0 * outcome.ctr()),
+        roas.map_or_else(String::new, |roas| format!("{roas:.2}")),
+    ]
 }
 
 fn label(past: &PastAd) -> &'static str {

@@ -14,11 +14,16 @@ pub(super) async fn enter(
     house: &'static dyn Policy,
     now: Timestamp,
 ) -> Result<(), StoreError> {
+    let before = store.models().await?;
     for policy in [house, &BlendedV1 { kills: true }] {
         let version = version(policy.name(), policy, Constants::default(), now)?;
-        store.register_model(&version).await?;
+        let is_known = |v: &ModelVersion| v.model == version.model && v.version == version.version;
+        if !before.iter().any(is_known) {
+            store.register_model(&version).await?;
+        }
     }
-    for known in store.models().await? {
+    // What was entered just now is this release's own: nothing of it is older.
+    for known in before {
         let is_in_use = known.model == BUDGETS && known.role != Role::Resting;
         let Some(policy) = policy::named(&known.policy).filter(|_| is_in_use) else {
             continue;

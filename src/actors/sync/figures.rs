@@ -244,9 +244,6 @@ impl SyncWork {
             campaigns: part.campaigns(),
             pulled_at,
         };
-        let Some(part) = reading.pass.part(at) else {
-            return Ok(());
-        };
         reading.size = reading.size.read(part, rows.len() as u64);
         self.context
             .store

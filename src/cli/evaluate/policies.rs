@@ -30,6 +30,24 @@ pub(super) struct PoliciesArgs {
     svg: Option<PathBuf>,
 }
 
+/// Lets contenders play so many markets of each kind, and shows a person how far they are.
+pub(in crate::cli) fn played(
+    purpose: Purpose,
+    contenders: &[Contender],
+    markets: u64,
+) -> Vec<Board> {
+    let bar = if std::io::stderr().is_terminal() {
+        ProgressBar::new(markets * Kind::ALL.len() as u64)
+    } else {
+        ProgressBar::hidden()
+    };
+    let boards = evaluate(purpose, &Kind::ALL, contenders, markets, &|done| {
+        bar.set_position(done);
+    });
+    bar.finish_and_clear();
+    boards
+}
+
 pub(super) fn run(args: &PoliciesArgs, as_json: bool, out: &mut dyn Write) -> anyhow::Result<Exit> {
     let purpose = if args.tuning {
         Purpose::Tuning
@@ -41,15 +59,7 @@ pub(super) fn run(args: &PoliciesArgs, as_json: bool, out: &mut dyn Write) -> an
     } else {
         Contender::all()
     };
-    let bar = if std::io::stderr().is_terminal() {
-        ProgressBar::new(args.markets * Kind::ALL.len() as u64)
-    } else {
-        ProgressBar::hidden()
-    };
-    let boards = evaluate(purpose, &Kind::ALL, &contenders, args.markets, &|done| {
-        bar.set_position(done);
-    });
-    bar.finish_and_clear();
+    let boards = played(purpose, &contenders, args.markets);
     let scored: Vec<(&Board, Vec<Score>)> = boards
         .iter()
         .map(|board| (board, scores(board, &contenders)))

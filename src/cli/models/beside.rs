@@ -2,12 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::io::IsTerminal as _;
 
-use indicatif::ProgressBar;
 use serde_json::{Value, json};
 
 use super::super::context::{CliContext, Out, actor, print_json};
+use super::super::evaluate::policies::played;
 use super::super::table::TextTable;
 use super::super::{Exit, complain};
 use super::Named;
@@ -22,7 +21,7 @@ use crate::domain::revenue::{Valuation, valuation};
 use crate::domain::stages;
 use crate::domain::time::{self, SignedDuration, TimeZone, Timestamp};
 use crate::evaluation::markets::score::{Verdict, scores};
-use crate::evaluation::markets::{self, CHAMPION, Contender, Kind, Purpose};
+use crate::evaluation::markets::{CHAMPION, Contender, Purpose};
 use crate::store::decisions::inputs_from_json;
 use crate::store::models::ModelVersion;
 
@@ -74,19 +73,7 @@ pub(super) async fn evaluate(
     out: Out<'_>,
 ) -> anyhow::Result<Exit> {
     let contenders = Contender::trial(tried, first);
-    let bar = if std::io::stderr().is_terminal() {
-        ProgressBar::new(count * Kind::ALL.len() as u64)
-    } else {
-        ProgressBar::hidden()
-    };
-    let boards = markets::evaluate(
-        Purpose::Reporting,
-        &Kind::ALL,
-        &contenders,
-        count,
-        &|done| bar.set_position(done),
-    );
-    bar.finish_and_clear();
+    let boards = played(Purpose::Reporting, &contenders, count);
     let mut found = Vec::new();
     for board in &boards {
         let scored = scores(board, &contenders);

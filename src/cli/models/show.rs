@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 
 use super::super::Exit;
-use super::super::context::{CliContext, Out, ago, clean, print_json, when};
+use super::super::context::{CliContext, Out, clean, print_json, when};
 use super::super::table::TextTable;
 use super::beside::{markets_of, markets_told};
 use crate::domain::model::{BUDGETS, HistoryLine};
@@ -166,9 +166,8 @@ pub(super) async fn one(
         let event = line.event.as_str().replace('_', " ");
         writeln!(
             text,
-            "  {} ({})  {event}{place} by {}: {}",
+            "  {}  {event}{place} by {}: {}",
             when(line.at, ctx.now()),
-            ago(line.at, ctx.now()),
             line.actor,
             line.reason
         )?;

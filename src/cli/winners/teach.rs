@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::{Done, NearArgs, Past, ad_json, embed, label, outcome};
+use super::{Done, NearArgs, Past, ad_json, cells, embed};
 use crate::cli::context::{CliContext, Out, clean, print_json};
 use crate::cli::table::TextTable;
 use crate::daemon::Parts;
@@ -75,18 +75,9 @@ impl Past {
         let heads = ["like", "ad", "name", "label", "CTR", "ROAS", "says"];
         let mut table = TextTable::new(&heads, ctx.is_terminal).right(&[0, 4, 5]);
         for (past, cosine) in &found {
-            let outcome = outcome(past);
-            table.row([
-                format!("{cosine:.2}"),
-                past.ad.to_string(),
-                past.name.clone(),
-                label(past).to_owned(),
-                format!("{:.2} %", 100.0 * outcome.ctr()),
-                outcome
-                    .roas()
-                    .map_or_else(String::new, |roas| format!("{roas:.2}")),
-                past.text.lines().next().unwrap_or_default().to_owned(),
-            ]);
+            let says = past.text.lines().next().unwrap_or_default().to_owned();
+            let like = [format!("{cosine:.2}")];
+            table.row(like.into_iter().chain(cells(past)).chain([says]));
         }
         writeln!(out, "{}", table.render())?;
         Ok(Ok(()))

@@ -6,6 +6,7 @@ pub mod constants;
 pub mod promotion;
 pub mod trial;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
@@ -122,20 +123,18 @@ impl Candidate {
 
     /// What it is given in place of what a tenant's champion is.
     #[must_use]
-    pub fn inputs(&self, inputs: &PolicyInputs) -> PolicyInputs {
-        let mut given = inputs.clone();
-        self.constants.apply(&mut given.params);
+    pub fn inputs<'i>(&self, inputs: &'i PolicyInputs) -> Cow<'i, PolicyInputs> {
+        let mut given = Cow::Borrowed(inputs);
+        if !self.constants.is_empty() {
+            self.constants.apply(&mut given.to_mut().params);
+        }
         given
     }
 
     /// What it decides.
     #[must_use]
     pub fn decide(&self, inputs: &PolicyInputs) -> Outcome {
-        if self.constants.is_empty() {
-            self.policy.decide(inputs)
-        } else {
-            self.policy.decide(&self.inputs(inputs))
-        }
+        self.policy.decide(&self.inputs(inputs))
     }
 }
 
@@ -264,7 +263,7 @@ mod tests {
         given.ads = vec![ad("1", "s", 300.0, 400.0)];
         given.entities = vec![ad_set("s", 5_000)];
         let plain = Candidate::of("roasd", Constants::default()).unwrap();
-        assert_eq!(plain.inputs(&given), given);
+        assert_eq!(*plain.inputs(&given), given);
         let constants = Constants::parse([("kappa_mult", 3.0)]).unwrap();
         let wide = Candidate::of("roasd", constants).unwrap();
         let seen = wide.inputs(&given);

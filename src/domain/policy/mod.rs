@@ -107,6 +107,17 @@ pub enum Move {
     },
 }
 
+impl Move {
+    /// Both ends as they are shown: from, to.
+    #[must_use]
+    pub fn told(&self) -> (String, String) {
+        match self {
+            Self::Budget { from, to } => (from.to_string(), to.to_string()),
+            Self::Status { from, to } => (from.as_str().to_owned(), to.as_str().to_owned()),
+        }
+    }
+}
+
 /// One decision about one entity or ad.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Decision {

@@ -5,13 +5,13 @@ use async_trait::async_trait;
 use super::PostgresStore;
 use super::session::Tx;
 use crate::domain::ids::TenantId;
-use crate::domain::model::{Event, HistoryLine, Role, VersionName};
+use crate::domain::model::{Event, HistoryLine, VersionName};
 use crate::domain::time::Timestamp;
 use crate::store::StoreError;
 use crate::store::models::{ModelStore, ModelVersion, RoleChange, RoleChanged, ShadowRun};
 use crate::store::sql::models::{
-    EVALUATED, KEEP_SHADOW, LIST, READ_SHADOWS, REGISTER, ROLES, SET_ROLE, TELL, TOLD,
-    constants_json, flags, judge, read, read_line, read_shadow, replaced,
+    EVALUATED, KEEP_SHADOW, LIST, Line, READ_SHADOWS, REGISTER, ROLES, SET_ROLE, TELL, TOLD,
+    constants_json, entered, flags, judge, read, read_line, read_shadow, replaced,
 };
 use crate::store::sql::values::{clean, micros};
 
@@ -21,6 +21,21 @@ async fn lock(tx: &mut Tx) -> Result<(), StoreError> {
         "lock table model_registry in share row exclusive mode",
     ))
     .await?;
+    Ok(())
+}
+
+/// Writes a line of history.
+async fn tell(tx: &mut Tx, line: &Line<'_>) -> Result<(), StoreError> {
+    let query = sqlx::query(TELL)
+        .bind(clean(line.model))
+        .bind(line.version.as_str())
+        .bind(line.event.as_str())
+        .bind(line.before.map(VersionName::as_str))
+        .bind(clean(line.actor))
+        .bind(clean(line.reason))
+        .bind(line.evidence_json.map(clean))
+        .bind(micros(line.at));
+    tx.run(query).await?;
     Ok(())
 }
 
@@ -39,16 +54,8 @@ impl ModelStore for PostgresStore {
             .bind(i64::from(model.policy_version))
             .bind(flags(model.role).1);
         if tx.run(query).await? > 0 {
-            let query = sqlx::query(TELL)
-                .bind(clean(&model.model))
-                .bind(model.version.as_str())
-                .bind(Event::Registered.as_str())
-                .bind(None::<&str>)
-                .bind("roasd")
-                .bind(clean(&format!("entered by release {}", model.revision)).into_owned())
-                .bind(None::<&str>)
-                .bind(micros(model.registered_at));
-            tx.run(query).await?;
+            let reason = entered(model);
+            tell(&mut tx, &Line::registered(model, &reason)).await?;
         }
         tx.commit().await
     }
@@ -78,20 +85,9 @@ impl ModelStore for PostgresStore {
             tx.run(query).await?;
         }
         let before = replaced(&changes);
-        let query = sqlx::query(TELL)
-            .bind(clean(&change.model))
-            .bind(change.version.as_str())
-            .bind(change.event.as_str())
-            .bind(before.as_ref().map(VersionName::as_str))
-            .bind(clean(&change.actor))
-            .bind(clean(&change.reason))
-            .bind(change.evidence_json.as_deref().map(clean))
-            .bind(micros(change.at));
-        tx.run(query).await?;
+        tell(&mut tx, &Line::changed(change, before.as_ref())).await?;
         tx.commit().await?;
-        Ok(RoleChanged::Done(
-            before.filter(|_| change.role == Role::Champion),
-        ))
+        Ok(RoleChanged::Done(before))
     }
 
     async fn record_evaluation(
@@ -110,16 +106,17 @@ impl ModelStore for PostgresStore {
         if tx.run(query).await? == 0 {
             return Ok(false);
         }
-        let query = sqlx::query(TELL)
-            .bind(clean(model))
-            .bind(version.as_str())
-            .bind(Event::Evaluated.as_str())
-            .bind(None::<&str>)
-            .bind(clean(actor))
-            .bind("on simulated markets")
-            .bind(Some(clean(evaluation_json)))
-            .bind(micros(at));
-        tx.run(query).await?;
+        let line = Line {
+            model,
+            version,
+            event: Event::Evaluated,
+            before: None,
+            actor,
+            reason: "on simulated markets",
+            evidence_json: Some(evaluation_json),
+            at,
+        };
+        tell(&mut tx, &line).await?;
         tx.commit().await?;
         Ok(true)
     }

@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 use super::cells::{Cells, Columns};
 use super::values::corrupt;
 use crate::domain::model::{Constants, Event, HistoryLine, Role, VersionName};
+use crate::domain::time::Timestamp;
 use crate::store::StoreError;
-use crate::store::models::{ModelVersion, RoleChanged, ShadowRun};
+use crate::store::models::{ModelVersion, RoleChange, RoleChanged, ShadowRun};
 
 const TABLE: &str = "model_registry";
 const HISTORY: &str = "model_history";
@@ -44,6 +45,56 @@ pub(in crate::store) const TELL: &str =
     "insert into model_history (name, version, event, before_version, actor, reason, evidence_json,
          at)
      values ($1, $2, $3, $4, $5, $6, $7, $8)";
+
+/// A line of history that is written.
+pub(in crate::store) struct Line<'l> {
+    pub(in crate::store) model: &'l str,
+    pub(in crate::store) version: &'l VersionName,
+    pub(in crate::store) event: Event,
+    pub(in crate::store) before: Option<&'l VersionName>,
+    pub(in crate::store) actor: &'l str,
+    pub(in crate::store) reason: &'l str,
+    pub(in crate::store) evidence_json: Option<&'l str>,
+    pub(in crate::store) at: Timestamp,
+}
+
+impl<'l> Line<'l> {
+    /// That a change of roles was made, in the place of whom.
+    pub(in crate::store) fn changed(
+        change: &'l RoleChange,
+        before: Option<&'l VersionName>,
+    ) -> Self {
+        Self {
+            model: &change.model,
+            version: &change.version,
+            event: change.event,
+            before,
+            actor: &change.actor,
+            reason: &change.reason,
+            evidence_json: change.evidence_json.as_deref(),
+            at: change.at,
+        }
+    }
+
+    /// That a version was entered; `reason` is [`entered`]'s.
+    pub(in crate::store) fn registered(model: &'l ModelVersion, reason: &'l str) -> Self {
+        Self {
+            model: &model.model,
+            version: &model.version,
+            event: Event::Registered,
+            before: None,
+            actor: "roasd",
+            reason,
+            evidence_json: None,
+            at: model.registered_at,
+        }
+    }
+}
+
+/// Why a version was entered.
+pub(in crate::store) fn entered(model: &ModelVersion) -> String {
+    format!("entered by release {}", model.revision)
+}
 
 pub(in crate::store) const TOLD: &str =
     "select version, event, before_version, actor, reason, at from model_history

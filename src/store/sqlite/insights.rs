@@ -1,7 +1,8 @@
 //! Delivery figures, revisable.
 
 use async_trait::async_trait;
-use sqlx::QueryBuilder;
+use sqlx::query_builder::Separated;
+use sqlx::{QueryBuilder, Sqlite};
 
 use super::faults::fault;
 use super::{BIND_LIMIT, SqliteStore};
@@ -31,6 +32,26 @@ macro_rules! of_campaigns {
             ")))"
         )
     };
+}
+
+/// Binds whose row it is, of what, and the figures, in the order of the columns.
+fn push_figures(
+    values: &mut Separated<'_, Sqlite, &'static str>,
+    tenant: &TenantId,
+    row: &AdInsight,
+) {
+    values
+        .push_bind(tenant.as_str())
+        .push_bind(row.ad.as_str())
+        .push_bind(row.window.day().to_string())
+        .push_bind(hour(row.window))
+        .push_bind(row.ad_set.as_str())
+        .push_bind(row.campaign.as_str())
+        .push_bind(count(row.impressions))
+        .push_bind(count(row.clicks))
+        .push_bind(row.spend.minor())
+        .push_bind(row.spend.currency().code().to_owned())
+        .push_bind(row.reach.map(count));
 }
 
 #[async_trait]
@@ -94,18 +115,8 @@ impl InsightStore for SqliteStore {
                      known_since) ",
             );
             query.push_values(chunk, |mut values, (row, actions, known_since)| {
+                push_figures(&mut values, tenant, row);
                 values
-                    .push_bind(tenant.as_str())
-                    .push_bind(row.ad.as_str())
-                    .push_bind(row.window.day().to_string())
-                    .push_bind(hour(row.window))
-                    .push_bind(row.ad_set.as_str())
-                    .push_bind(row.campaign.as_str())
-                    .push_bind(count(row.impressions))
-                    .push_bind(count(row.clicks))
-                    .push_bind(row.spend.minor())
-                    .push_bind(row.spend.currency().code().to_owned())
-                    .push_bind(row.reach.map(count))
                     .push_bind(actions.as_str())
                     .push_bind(micros(pulled_at))
                     .push_bind(*known_since);
@@ -133,19 +144,8 @@ impl InsightStore for SqliteStore {
                      known_until) ",
             );
             query.push_values(chunk, |mut values, known| {
-                let row = &known.row;
+                push_figures(&mut values, tenant, &known.row);
                 values
-                    .push_bind(tenant.as_str())
-                    .push_bind(row.ad.as_str())
-                    .push_bind(row.window.day().to_string())
-                    .push_bind(hour(row.window))
-                    .push_bind(row.ad_set.as_str())
-                    .push_bind(row.campaign.as_str())
-                    .push_bind(count(row.impressions))
-                    .push_bind(count(row.clicks))
-                    .push_bind(row.spend.minor())
-                    .push_bind(row.spend.currency().code().to_owned())
-                    .push_bind(row.reach.map(count))
                     .push_bind(known.actions.as_str())
                     .push_bind(known.since)
                     .push_bind(micros(pulled_at));

@@ -1,19 +1,41 @@
 //! Versions of what moves budgets.
 
 use async_trait::async_trait;
+use sqlx::SqliteConnection;
 
 use super::SqliteStore;
 use super::faults::fault;
 use crate::domain::ids::TenantId;
-use crate::domain::model::{Event, HistoryLine, Role, VersionName};
+use crate::domain::model::{Event, HistoryLine, VersionName};
 use crate::domain::time::Timestamp;
 use crate::store::StoreError;
 use crate::store::models::{ModelStore, ModelVersion, RoleChange, RoleChanged, ShadowRun};
 use crate::store::sql::models::{
-    EVALUATED, KEEP_SHADOW, LIST, READ_SHADOWS, REGISTER, ROLES, SET_ROLE, TELL, TOLD,
-    constants_json, flags, judge, read, read_line, read_shadow, replaced,
+    EVALUATED, KEEP_SHADOW, LIST, Line, READ_SHADOWS, REGISTER, ROLES, SET_ROLE, TELL, TOLD,
+    constants_json, entered, flags, judge, read, read_line, read_shadow, replaced,
 };
 use crate::store::sql::values::{clean, micros};
+
+/// Writes a line of history.
+async fn tell(
+    conn: &mut SqliteConnection,
+    doing: &'static str,
+    line: &Line<'_>,
+) -> Result<(), StoreError> {
+    sqlx::query(TELL)
+        .bind(clean(line.model))
+        .bind(line.version.as_str())
+        .bind(line.event.as_str())
+        .bind(line.before.map(VersionName::as_str))
+        .bind(clean(line.actor))
+        .bind(clean(line.reason))
+        .bind(line.evidence_json.map(clean))
+        .bind(micros(line.at))
+        .execute(conn)
+        .await
+        .map_err(fault(doing))?;
+    Ok(())
+}
 
 #[async_trait]
 impl ModelStore for SqliteStore {
@@ -33,18 +55,9 @@ impl ModelStore for SqliteStore {
             .await
             .map_err(fault(doing))?;
         if done.rows_affected() > 0 {
-            sqlx::query(TELL)
-                .bind(clean(&model.model))
-                .bind(model.version.as_str())
-                .bind(Event::Registered.as_str())
-                .bind(None::<&str>)
-                .bind("roasd")
-                .bind(clean(&format!("entered by release {}", model.revision)))
-                .bind(None::<&str>)
-                .bind(micros(model.registered_at))
-                .execute(&mut *tx)
-                .await
-                .map_err(fault(doing))?;
+            let reason = entered(model);
+            let line = Line::registered(model, &reason);
+            tell(&mut tx, doing, &line).await?;
         }
         tx.commit().await.map_err(fault(doing))
     }
@@ -81,22 +94,9 @@ impl ModelStore for SqliteStore {
                 .map_err(fault(doing))?;
         }
         let before = replaced(&changes);
-        sqlx::query(TELL)
-            .bind(clean(&change.model))
-            .bind(change.version.as_str())
-            .bind(change.event.as_str())
-            .bind(before.as_ref().map(VersionName::as_str))
-            .bind(clean(&change.actor))
-            .bind(clean(&change.reason))
-            .bind(change.evidence_json.as_deref().map(clean))
-            .bind(micros(change.at))
-            .execute(&mut *tx)
-            .await
-            .map_err(fault(doing))?;
+        tell(&mut tx, doing, &Line::changed(change, before.as_ref())).await?;
         tx.commit().await.map_err(fault(doing))?;
-        Ok(RoleChanged::Done(
-            before.filter(|_| change.role == Role::Champion),
-        ))
+        Ok(RoleChanged::Done(before))
     }
 
     async fn record_evaluation(
@@ -119,18 +119,17 @@ impl ModelStore for SqliteStore {
         if done.rows_affected() == 0 {
             return Ok(false);
         }
-        sqlx::query(TELL)
-            .bind(clean(model))
-            .bind(version.as_str())
-            .bind(Event::Evaluated.as_str())
-            .bind(None::<&str>)
-            .bind(clean(actor))
-            .bind("on simulated markets")
-            .bind(Some(clean(evaluation_json)))
-            .bind(micros(at))
-            .execute(&mut *tx)
-            .await
-            .map_err(fault(doing))?;
+        let line = Line {
+            model,
+            version,
+            event: Event::Evaluated,
+            before: None,
+            actor,
+            reason: "on simulated markets",
+            evidence_json: Some(evaluation_json),
+            at,
+        };
+        tell(&mut tx, doing, &line).await?;
         tx.commit().await.map_err(fault(doing))?;
         Ok(true)
     }
