@@ -19,6 +19,7 @@ use roasd::domain::deal::{Contact, ContactFacts};
 use roasd::domain::ids::{AdId, ContactId, DealId, VisitId};
 use roasd::domain::time::{self, Timestamp};
 use roasd::domain::visit::{AdParameters, KeyedHash, Visit};
+use sqlx::Connection as _;
 use support::{Backend, Home, backends, tenant};
 
 const CLICKS: u64 = 200_000;
@@ -108,6 +109,17 @@ fn visit(id: String, s: u64, person: u64, ad: Option<u64>) -> Visit {
     }
 }
 
+/// Lets the server look over what was written, as it does by itself within a minute.
+async fn look_over(url: &str) {
+    if url.starts_with("postgres") {
+        let mut conn = sqlx::PgConnection::connect(url).await.unwrap();
+        sqlx::raw_sql("vacuum analyze")
+            .execute(&mut conn)
+            .await
+            .unwrap();
+    }
+}
+
 struct World {
     home: Home,
     asked: Vec<Asked>,
@@ -176,6 +188,7 @@ impl World {
                 .unwrap()
                 .model
         });
+        home.runtime.block_on(look_over(&home.url));
         Self {
             home,
             asked,

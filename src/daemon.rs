@@ -34,8 +34,8 @@ use crate::domain::keyed_hash::KeyedHasher;
 use crate::domain::policy::{Policy, RoasdPolicy};
 use crate::domain::time::{self, SignedDuration};
 use crate::http::HttpSettings;
-use crate::store::Store;
 use crate::store::nodes::NodeInfo;
+use crate::store::{Durability, Store};
 use crate::vendors::embedder::Embedder;
 use crate::vendors::embedder::lexical::Lexical;
 use crate::vendors::hubspot::HubSpot;
@@ -232,9 +232,10 @@ impl Daemon {
         clock: Arc<dyn Clock>,
         seed: u64,
         root_look: SignedDuration,
+        durability: Durability,
     ) -> anyhow::Result<Self> {
         let cue = std::env::var("ROASD_REHEARSE_PANIC").ok();
-        Self::rehearse(config, clock, seed, root_look, cue).await
+        Self::rehearse(config, clock, seed, root_look, durability, cue).await
     }
 
     /// Starts everything as [`Daemon::start`] does, with a panic on cue: `tenant/stage@from..to`
@@ -248,6 +249,7 @@ impl Daemon {
         clock: Arc<dyn Clock>,
         seed: u64,
         root_look: SignedDuration,
+        durability: Durability,
         panic_cue: Option<String>,
     ) -> anyhow::Result<Self> {
         let hold = clock.hold();
@@ -267,7 +269,7 @@ impl Daemon {
         let lock = lock_database(parts.database_url.expose_secret())?;
         let connections = parts.database_connections;
         let url = parts.database_url.expose_secret();
-        let store = crate::store::open_pooled(url, connections).await?;
+        let store = crate::store::open_pooled(url, connections, durability).await?;
         let metrics = crate::telemetry::Metrics::install()?;
         let gates = Arc::new(Gates::new(clock.clone()));
         gates.configure(&parts);

@@ -47,9 +47,10 @@ const REVALUE_EVERY: time::SignedDuration = time::seconds(1);
 /// The cursor that tells how far deals have been valued by the values in force.
 const VALUED: &str = "revenue.valued";
 /// How often the gauges of coverage are counted anew, at most.
-const GAUGE_EVERY: time::SignedDuration = time::minutes(5);
-/// How often the stage looks by itself: retries of unattributed deals fall due by time alone.
-const LOOK_EVERY: time::SignedDuration = time::minutes(15);
+const GAUGE_EVERY: time::SignedDuration = time::hours(1);
+/// How often the stage looks by itself: retries of unattributed deals fall due by time alone, and what
+/// another process brought may have been told to nobody.
+const LOOK_EVERY: time::SignedDuration = time::hours(1);
 /// How long an unattributed deal rests between two tries, at least; see [`rest`].
 const RETRY_EVERY: time::SignedDuration = time::hours(6);
 /// How long what was learned of a tenant's visitors stands …

@@ -186,6 +186,14 @@ impl ExecutorWork {
             .await?;
             return Ok(true);
         }
+        if self.context.tenant.limits.ask_before_raise && proposed.is_raise() {
+            // Before anything is judged: no call comes between judging and writing.
+            if let Err(error) = self.rehearse(change).await {
+                self.note(Err(&error)).await?;
+                self.settle_refusal(change, &error).await?;
+                return Ok(!is_out(&error));
+            }
+        }
         let is_pause = proposed.requested == Target::Status(RunStatus::Paused);
         let (write, read) = if is_pause {
             (CallKind::SafetyWrite, CallKind::SafetyWrite)
@@ -322,6 +330,16 @@ impl ExecutorWork {
                 Ok(true)
             }
         }
+    }
+
+    /// Asks Meta whether it would do it.
+    async fn rehearse(&self, change: &PendingChange) -> Result<(), VendorError> {
+        let proposed = &change.proposed;
+        let permit = self.context.permit(CallKind::Write).await?;
+        self.context
+            .meta
+            .rehearse(permit, &proposed.entity, proposed.requested)
+            .await
     }
 
     /// Commits the intent, calls, and settles by what Meta then shows.

@@ -12,6 +12,7 @@ mod figures;
 mod leads;
 mod scan;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -99,8 +100,9 @@ impl Part {
         Self::Scan,
     ];
 
-    const fn cursor(self) -> &'static str {
-        match self {
+    /// The cursor that tells when it was last read to its end.
+    fn cursor_name(self) -> String {
+        let part = match self {
             Self::Structure => "structure",
             Self::InsightsOften => "insights.3d",
             Self::InsightsHours => "insights.hours",
@@ -110,7 +112,8 @@ impl Part {
             Self::Pipelines => "pipelines",
             Self::OpenDeals => "crm.open",
             Self::Scan => "crm.scan",
-        }
+        };
+        format!("sync.{part}")
     }
 
     /// What a person is told that it is.
@@ -187,6 +190,9 @@ pub struct SyncWork {
     /// The sync that a person asked for, while it is under way.
     asked: Option<Asked>,
     counts: SyncCounts,
+    /// When each part was last read to its end, as the store has it. Nobody else moves that while these
+    /// actors have the tenant.
+    last: BTreeMap<Part, Option<Timestamp>>,
 }
 
 impl SyncWork {
@@ -205,6 +211,7 @@ impl SyncWork {
             is_introduced: false,
             asked: None,
             counts: SyncCounts::default(),
+            last: BTreeMap::new(),
         }
     }
 
@@ -343,30 +350,19 @@ impl SyncWork {
     /// Reads a part that is due, or that somebody asked for.
     async fn run_if_due(&mut self, part: Part) -> Result<Ran, Trouble> {
         let context = self.context.clone();
-        let Context {
-            store,
-            tenant,
-            clock,
-            ..
-        } = context.as_ref();
-        let id = &tenant.id;
-        let name = format!("sync.{}", part.cursor());
+        let Context { tenant, clock, .. } = context.as_ref();
         let started = clock.now();
-        let last = store
-            .cursor(id, &name)
-            .await?
-            .and_then(|text| text.parse::<i64>().ok());
+        let last = self.last_read(part).await?;
         let every = part.every(tenant.schedule.sync_every);
         let is_asked = self.asked.as_ref().is_some_and(|asked| asked.wants(part));
         let is_full = self.asked.as_ref().is_some_and(|asked| asked.is_full);
         // A little early is in time: the tick that woke us is spread around the hour.
-        let due = last.map(|last| time::add(time::from_micros(last), every - every / 10));
+        let due = last.map(|last| time::add(last, every - every / 10));
         if !is_asked && due.is_some_and(|due| started < due) {
             return Ok(Ran::Not);
         }
-        let done = time::to_micros(started).to_string();
         if !is_asked && due.is_none() && part.may_wait() {
-            store.set_cursor(id, &name, &done, started).await?;
+            self.set_last_read(part, started).await?;
             return Ok(Ran::Not);
         }
         if let Some(figures) = part.figures()
@@ -407,11 +403,40 @@ impl SyncWork {
         if reached == Reached::Part {
             return Ok(Ran::Part);
         }
-        store.set_cursor(id, &name, &done, clock.now()).await?;
+        self.set_last_read(part, started).await?;
         if let Some(asked) = &mut self.asked {
             asked.is_through(part);
         }
         Ok(Ran::Whole)
+    }
+
+    /// When a part was last read to its end.
+    async fn last_read(&mut self, part: Part) -> Result<Option<Timestamp>, StoreError> {
+        if let Some(last) = self.last.get(&part) {
+            return Ok(*last);
+        }
+        let Context { store, tenant, .. } = self.context.as_ref();
+        let last = store.cursor(&tenant.id, &part.cursor_name()).await?;
+        let last = last.and_then(|text| text.parse().ok());
+        let last = last.map(time::from_micros);
+        self.last.insert(part, last);
+        Ok(last)
+    }
+
+    /// Notes that a part was read to its end by a reading that began at `started`.
+    async fn set_last_read(&mut self, part: Part, started: Timestamp) -> Result<(), StoreError> {
+        let Context {
+            store,
+            tenant,
+            clock,
+            ..
+        } = self.context.as_ref();
+        let at = time::to_micros(started).to_string();
+        store
+            .set_cursor(&tenant.id, &part.cursor_name(), &at, clock.now())
+            .await?;
+        self.last.insert(part, Some(started));
+        Ok(())
     }
 
     async fn read_structure(&self) -> Result<(), Trouble> {

@@ -26,7 +26,7 @@ use crate::domain::time::{self, SignedDuration, Timestamp};
 use crate::sandbox::{
     Business, Credits, DeliverTo, LayerCredits, Sandbox, SandboxConfig, TenantSpec, Totals,
 };
-use crate::store::Store;
+use crate::store::{Durability, Store};
 use crate::telemetry::{LogFormat, LogOptions};
 
 /// The address that HubSpot is told to call, and signs.
@@ -99,7 +99,14 @@ pub async fn run(args: &DemoArgs, out: &mut (dyn Write + Send)) -> anyhow::Resul
     let file = write_config(dir, &sandbox, &settings)?;
     let config = Config::load(Some(&file), &Environment::empty())
         .map_err(|faults| anyhow::anyhow!("the demo's configuration has faults:\n{faults}"))?;
-    let daemon = Daemon::start(config, shared, args.seed, time::hours(1)).await?;
+    let daemon = Daemon::start(
+        config,
+        shared,
+        args.seed,
+        time::hours(1),
+        Durability::Process,
+    )
+    .await?;
     sandbox.start_deliveries(DeliverTo {
         base: format!("http://{}", daemon.address()),
         public_url: PUBLIC_URL.to_owned(),

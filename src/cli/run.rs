@@ -10,6 +10,7 @@ use super::Exit;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, Environment, LogFormat as Format};
 use crate::daemon::{self, Daemon};
+use crate::store::Durability;
 use crate::telemetry::{LogFormat, LogHandle, LogOptions};
 
 /// What `run` takes.
@@ -39,7 +40,8 @@ pub async fn run(file: Option<PathBuf>) -> anyhow::Result<Exit> {
     let mut hangup = signal(SignalKind::hangup())?;
     let clock = clock_of(&config);
     let seed = daemon::installation_seed(&config)?;
-    let mut daemon = Daemon::start(config, clock, seed, daemon::ROOT_LOOK).await?;
+    let mut daemon =
+        Daemon::start(config, clock, seed, daemon::ROOT_LOOK, Durability::Machine).await?;
     notify(&[
         NotifyState::Ready,
         NotifyState::Status(&format!("serving {}", daemon.address())),

@@ -66,6 +66,7 @@ impl Tenant {
             pause_last_ad,
             human_edit_quiet,
             significant_edit_quiet,
+            ask_before_raise,
             jitter,
             read_jitter,
         } = *limits;
@@ -114,6 +115,7 @@ impl Tenant {
             may_pause_last_ad: pause_last_ad,
             significant_edit_quiet,
             human_edit_quiet,
+            ask_before_raise,
             jitter,
             read_jitter,
             quality: QualityLimits {
@@ -383,6 +385,9 @@ section! {
         /// How long a budget rests after an edit that Meta counts as significant. Meta publishes no such
         /// span; a day lets one day's delivery settle and agrees with one change a day.
         significant_edit_quiet: SignedDuration = default("\"24h\"").within(0.0, 1_209_600.0),
+        /// Whether Meta is asked before each raise if it would take it (`validate_only`): a refusal then
+        /// shows before anything is judged or committed. Each costs a write of the account's allowance.
+        ask_before_raise: bool = default("false"),
         /// The random wait before each write.
         jitter: DurationRange = default("\"3s..18s\"").within(0.0, 3_600.0),
         /// The random wait before each read.

@@ -372,6 +372,7 @@ mod tests {
             may_pause_last_ad: false,
             significant_edit_quiet: time::hours(24),
             human_edit_quiet: time::hours(1),
+            ask_before_raise: false,
             jitter: DurationRange::ZERO,
             read_jitter: DurationRange::ZERO,
             quality: QualityLimits {

@@ -100,6 +100,8 @@ pub struct GuardLimits {
     pub significant_edit_quiet: SignedDuration,
     /// How long an object that a person edited is left alone.
     pub human_edit_quiet: SignedDuration,
+    /// Whether the vendor is asked before each raise if it would take it.
+    pub ask_before_raise: bool,
     /// The random wait before each write.
     pub jitter: DurationRange,
     /// The random wait before each read.

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 
 use super::StoreError;
 use crate::domain::change::BudgetMove;
-use crate::domain::ids::TenantId;
+use crate::domain::ids::{AdId, AdSetId, CampaignId, TenantId};
 use crate::domain::money::Money;
 use crate::domain::structure::{EntityRef, RunStatus, Structure};
 use crate::domain::time::Timestamp;
@@ -41,6 +41,12 @@ pub trait EntityStore {
         &self,
         tenant: &TenantId,
     ) -> Result<Option<(Structure, Timestamp)>, StoreError>;
+
+    /// The ad set and the campaign of every ad that is not gone.
+    async fn ad_places(
+        &self,
+        tenant: &TenantId,
+    ) -> Result<Vec<(AdId, AdSetId, CampaignId)>, StoreError>;
 
     /// Moves of every object from one daily budget to another from `since` on, whoever made them,
     /// oldest first.

@@ -116,15 +116,30 @@ impl<T> Store for T where
 /// [`StoreError::CannotOpen`], [`StoreError::NewerSchema`] or [`StoreError::Unavailable`], each with
 /// what to do about it.
 pub async fn open(url: &str) -> Result<Arc<dyn Store>, StoreError> {
-    open_with(url, true, postgres::OpenOptions::default().connections).await
+    let connections = postgres::OpenOptions::default().connections;
+    open_with(url, true, connections, Durability::Machine).await
+}
+
+/// What it is that a file's writes survive once they are answered. A server goes by its own settings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// The end of the machine: every commit waits for the disk.
+    Machine,
+    /// The end of the process. A power cut takes the last seconds, and leaves the file whole: for
+    /// rehearsals, which can be repeated.
+    Process,
 }
 
 /// Opens as [`open`] does, with so many connections to a server at most.
 ///
 /// # Errors
 /// As [`open`].
-pub async fn open_pooled(url: &str, connections: u32) -> Result<Arc<dyn Store>, StoreError> {
-    open_with(url, true, connections).await
+pub async fn open_pooled(
+    url: &str,
+    connections: u32,
+    durability: Durability,
+) -> Result<Arc<dyn Store>, StoreError> {
+    open_with(url, true, connections, durability).await
 }
 
 /// The file that a URL's database is, for a database that serves one daemon alone; `None` for one
@@ -141,13 +156,15 @@ pub fn file_of(url: &str) -> Option<std::path::PathBuf> {
 /// # Errors
 /// As [`open`], and [`StoreError::CannotOpen`] when there is none.
 pub async fn open_existing(url: &str) -> Result<Arc<dyn Store>, StoreError> {
-    open_with(url, false, postgres::OpenOptions::default().connections).await
+    let connections = postgres::OpenOptions::default().connections;
+    open_with(url, false, connections, Durability::Machine).await
 }
 
 async fn open_with(
     url: &str,
     create: bool,
     connections: u32,
+    durability: Durability,
 ) -> Result<Arc<dyn Store>, StoreError> {
     match url.split_once(':').map(|(scheme, _)| scheme) {
         Some("postgres" | "postgresql") => {
@@ -166,6 +183,7 @@ async fn open_with(
         _ => {
             let options = sqlite::OpenOptions {
                 create,
+                durability,
                 ..sqlite::OpenOptions::default()
             };
             Ok(Arc::new(SqliteStore::open(url, options).await?))

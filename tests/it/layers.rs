@@ -473,3 +473,19 @@ fn what_is_not_code_of_the_layer_does_not_count() {
     );
     check(store, "use self::axum::thing;\nfn f() { x.axum(); }", &[]);
 }
+
+/// A migration that lies in its folder and is not in the program's list would never be applied.
+#[test]
+fn every_migration_is_in_the_program() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for database in ["sqlite", "postgres"] {
+        let schema = root.join(format!("src/store/{database}/schema.rs"));
+        let schema = std::fs::read_to_string(schema).unwrap();
+        let folder = root.join("migrations").join(database);
+        for file in std::fs::read_dir(folder).unwrap() {
+            let name = file.unwrap().file_name().into_string().unwrap();
+            let path = format!("migrations/{database}/{name}");
+            assert!(schema.contains(&path), "{path} is not listed");
+        }
+    }
+}

@@ -13,7 +13,9 @@ use crate::support::postgres::Database;
 #[tokio::test]
 async fn a_transaction_that_is_given_up_while_it_begins_is_over() {
     let database = Database::migrated().await;
-    let store = store::open_pooled(database.url(), 2).await.unwrap();
+    let store = store::open_pooled(database.url(), 2, store::Durability::Machine)
+        .await
+        .unwrap();
     let mut raw = database.raw().await;
     let tenant = TenantId::new("gym").unwrap();
     let visit = Visit {

@@ -90,10 +90,11 @@ pub(crate) fn usd(minor: i64) -> Money {
     Money::from_minor(minor, Currency::USD)
 }
 
-fn settings(rng: &mut ChaCha12Rng) -> TenantSettings {
+fn settings(seed: u64, rng: &mut ChaCha12Rng) -> TenantSettings {
     let raises = ["auto", "approve"][rng.random_range(0..2)];
     let calendar = ["[]", r#"["Sat 06:00..Sun 18:00"]"#][rng.random_range(0..2)];
     let per_day = rng.random_range(1..=3);
+    let asks = seed.is_multiple_of(2);
     let text = format!(
         r#"
 [tenants.gym]
@@ -104,7 +105,7 @@ autonomy = {{ default = "auto", raise = "{raises}" }}
 meta = {{ ad_account = "act_1", access_token = {{ env = "TOKEN" }} }}
 hubspot = {{ portal_id = 1, access_token = {{ env = "TOKEN" }} }}
 budget = {{ daily_cap = "1000.00", max_spend_per_day = "1900.00" }}
-limits = {{ changes_per_ad_set_per_day = {per_day}, kills_per_day = 2, actions_per_campaign_per_hour = 3, changes_per_day = 6 }}
+limits = {{ changes_per_ad_set_per_day = {per_day}, kills_per_day = 2, actions_per_campaign_per_hour = 3, changes_per_day = 6, ask_before_raise = {asks} }}
 calendar = {{ blackouts = {calendar} }}
 quality = {{ min_coverage = "0%", max_insight_age = "7d", max_crm_age = "7d" }}
 "#
@@ -155,7 +156,7 @@ impl Sim {
         let store: Arc<dyn Store> = Arc::new(store.await.unwrap());
         let start = "2026-10-20T08:00:00Z".parse().unwrap();
         let clock = Arc::new(SimClock(Mutex::new(start)));
-        let settings = settings(&mut rng);
+        let settings = settings(seed, &mut rng);
         let meta = Arc::new(SimMeta::new(seed, clock.clone()));
         store.ensure_tenant(&gym(), "Gym", start).await.unwrap();
         let mut sim = Self {

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+
 use crate::domain::attribution::learning::{self, Learned};
 use crate::domain::attribution::traffic::Traffic;
 use crate::domain::attribution::{
@@ -18,6 +20,10 @@ use crate::store::leads::LeadKeys;
 use crate::store::visits::{ClickLookup, VisitKey};
 use crate::store::{Store, StoreError};
 
+/// Conversions gathered by the same statements.
+const PIECE: usize = 250;
+/// Pieces under way at once.
+const PIECES_AT_ONCE: usize = 2;
 /// Clicks compared at most per value, the newest: what more share proves nothing.
 const CLICKS: u32 = 32;
 /// Visits that frequencies are counted over: a week, but no more than tell a value of one in
@@ -69,12 +75,36 @@ pub enum ByDevice {
     Always,
 }
 
-/// Gathers all that crediting these conversions takes, in a handful of statements however many they
-/// are.
+/// Gathers all that crediting these conversions takes, by a handful of statements for some hundreds of
+/// them, and a few hundreds beside each other: while the one waits for the store the other is put
+/// together.
 ///
 /// # Errors
 /// When the store does not answer.
 pub async fn gather(
+    store: &dyn Store,
+    tenant: &TenantId,
+    asked: &[Asked],
+    placements: &Placements,
+    rules: &AttributionRules,
+    by_device: ByDevice,
+) -> Result<Vec<(Conversion, Candidates)>, StoreError> {
+    // Put together first: a future made within the stream would not be `Send` for every lifetime.
+    let mut pieces = Vec::new();
+    for piece in asked.chunks(PIECE) {
+        let piece = gather_piece(store, tenant, piece, placements, rules, by_device);
+        pieces.push(piece);
+    }
+    stream::iter(pieces)
+        .buffered(PIECES_AT_ONCE)
+        .try_fold(Vec::with_capacity(asked.len()), async |mut all, piece| {
+            all.extend(piece);
+            Ok(all)
+        })
+        .await
+}
+
+async fn gather_piece(
     store: &dyn Store,
     tenant: &TenantId,
     asked: &[Asked],
@@ -242,16 +272,9 @@ pub async fn learn(
 /// # Errors
 /// When the store does not answer.
 pub async fn placements(store: &dyn Store, tenant: &TenantId) -> Result<Placements, StoreError> {
-    let structure = store.structure(tenant).await?;
-    let ads = structure
+    let places = store.ad_places(tenant).await?;
+    let placed = places
         .into_iter()
-        .flat_map(|(structure, _)| structure.ads.into_values());
-    let placed = ads.map(|ad| {
-        let placement = Placement {
-            ad_set: ad.ad_set,
-            campaign: ad.campaign,
-        };
-        (ad.id, placement)
-    });
+        .map(|(ad, ad_set, campaign)| (ad, Placement { ad_set, campaign }));
     Ok(Arc::new(placed.collect()))
 }

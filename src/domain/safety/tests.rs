@@ -50,6 +50,7 @@ fn limits() -> GuardLimits {
         may_pause_last_ad: false,
         significant_edit_quiet: time::hours(24),
         human_edit_quiet: time::hours(72),
+        ask_before_raise: false,
         jitter: DurationRange::ZERO,
         read_jitter: DurationRange::ZERO,
         quality: QualityLimits {

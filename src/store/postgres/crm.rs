@@ -73,7 +73,8 @@ async fn events(
     tx.list(
         sqlx::query_as(
             "select deal_id, entered_at, stage_id from crm_events
-             where tenant = $1 and deal_id = any ($2) order by deal_id, entered_at, stage_id",
+             where tenant = $1 and deal_id in (select unnest($2::text[]))
+             order by deal_id, entered_at, stage_id",
         )
         .bind(tenant.as_str())
         .bind(deals),
@@ -89,7 +90,8 @@ async fn contacts_of(
     tx.list(
         sqlx::query_as(
             "select deal_id, contact_id from crm_deal_contacts
-             where tenant = $1 and deal_id = any ($2) order by deal_id, contact_id",
+             where tenant = $1 and deal_id in (select unnest($2::text[]))
+             order by deal_id, contact_id",
         )
         .bind(tenant.as_str())
         .bind(deals),
@@ -476,7 +478,7 @@ impl CrmStore for PostgresStore {
     ) -> Result<Vec<DealId>, StoreError> {
         let select = sqlx::query_as(
             "select distinct deal_id from crm_deal_contacts
-             where tenant = $1 and contact_id = any ($2) order by deal_id",
+             where tenant = $1 and contact_id in (select unnest($2::text[])) order by deal_id",
         )
         .bind(tenant.as_str())
         .bind(column(contacts, |contact| contact.as_str()));
@@ -495,7 +497,7 @@ impl CrmStore for PostgresStore {
         let query = sqlx::query(concat!(
             "select ",
             contact_columns!(),
-            " from crm_contacts where tenant = $1 and id = any ($2) order by id"
+            " from crm_contacts where tenant = $1 and id in (select unnest($2::text[])) order by id"
         ))
         .bind(tenant.as_str())
         .bind(column(ids, |id| id.as_str()));

@@ -5,15 +5,15 @@ use async_trait::async_trait;
 use super::session::Tx;
 use super::{PostgresStore, Section, column};
 use crate::domain::change::{BudgetMove, PendingChange, Target};
-use crate::domain::ids::TenantId;
+use crate::domain::ids::{AdId, AdSetId, CampaignId, TenantId};
 use crate::domain::money::Money;
 use crate::domain::structure::{Account, EntityRef, Structure};
 use crate::domain::time::Timestamp;
 use crate::store::StoreError;
 use crate::store::entities::{Drift, EntityStore};
 use crate::store::sql::entities::{
-    EntityColumns, Step, account, budget_move, first_budgets, in_flight, known, objects, structure,
-    take_up,
+    AD_PLACES, EntityColumns, Step, account, ad_places, budget_move, first_budgets, in_flight,
+    known, objects, structure, take_up,
 };
 use crate::store::sql::values::{TargetColumns, clean, micros};
 
@@ -339,6 +339,15 @@ impl EntityStore for PostgresStore {
             .await?;
         let (account, read_at) = account(&row)?;
         Ok(Some((self::structure(account, &objects)?, read_at)))
+    }
+
+    async fn ad_places(
+        &self,
+        tenant: &TenantId,
+    ) -> Result<Vec<(AdId, AdSetId, CampaignId)>, StoreError> {
+        let query = sqlx::query_as(AD_PLACES).bind(tenant.as_str());
+        let rows = self.list("reading where the ads are", query).await?;
+        ad_places(rows)
     }
 
     async fn budget_moves(

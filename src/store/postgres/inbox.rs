@@ -30,7 +30,7 @@ impl Work for Keeping {
     type Kept = Kept;
     const DOING: &'static str = "keeping a delivery";
 
-    fn bytes(keep: &Keep) -> usize {
+    fn size(keep: &Keep) -> usize {
         keep.delivery.body.len()
     }
 
@@ -213,7 +213,7 @@ impl Work for Settling {
     type Kept = Kept;
     const DOING: &'static str = "settling a delivery";
 
-    fn bytes(settle: &Settle) -> usize {
+    fn size(settle: &Settle) -> usize {
         let bodies = settle.outcome.poison.iter().map(|(body, _)| body.len());
         bodies.sum()
     }
@@ -312,6 +312,7 @@ impl InboxStore for PostgresStore {
             delivery: delivery.clone(),
             now,
         };
+        let _in_rush = self.lanes.rush.join();
         let is_new = self.lanes.deliveries.ask(keep, self.fence.clone()).await?;
         Ok(if is_new {
             Appended::New
@@ -334,6 +335,7 @@ impl InboxStore for PostgresStore {
             lease_until,
             limit,
         };
+        self.lanes.rush.give_way().await;
         self.lanes.claims.ask(claim, self.fence.clone()).await
     }
 

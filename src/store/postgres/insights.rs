@@ -10,7 +10,7 @@ use crate::domain::time::{Date, Timestamp, from_micros};
 use crate::store::StoreError;
 use crate::store::insights::{InsightStore, Pull};
 use crate::store::sql::insights::{
-    AS_OF, KEPT, as_of, hour, known, latest, read, spend, spend_of_hours, told_apart,
+    AS_OF, KEPT, as_of, hour, known, latest, read, spend, spend_of_hours, told_apart, uncover,
 };
 use crate::store::sql::values::{clean, count, micros};
 
@@ -76,16 +76,14 @@ impl InsightStore for PostgresStore {
         let (found, past) = told_apart(kept, latest, micros(pulled_at));
         // The pull read these days whole, so what it does not hold Meta has taken back.
         tx.run(
-            sqlx::query(concat!(
-                "delete from ad_insights
-                 where tenant = $1 and day between $2 and $3 and (hour >= 0) = $4
-                   and pulled_at <= $5",
-                of_campaigns!("$6")
-            ))
+            sqlx::query(sqlx::AssertSqlSafe(format!(
+                "{}{}",
+                uncover(is_hourly),
+                of_campaigns!("$5")
+            )))
             .bind(tenant.as_str())
             .bind(since.as_str())
             .bind(until.as_str())
-            .bind(is_hourly)
             .bind(micros(pulled_at))
             .bind(campaigns),
         )

@@ -12,7 +12,7 @@ use super::{inbox, visits};
 use crate::store::StoreError;
 use crate::store::nodes::Fence;
 use crate::store::sql::cells::Columns;
-use crate::store::sql::lane::{Lane, Request};
+use crate::store::sql::lane::{Lane, Request, Rush};
 use crate::store::sql::nodes::deposed;
 
 /// Workers for deliveries: while the commit of one waits for the disk the other puts the next
@@ -123,6 +123,8 @@ pub(super) struct Lanes {
     pub(super) claims: Lane<inbox::Claiming>,
     pub(super) settlements: Lane<inbox::Settling>,
     pub(super) visits: Lane<visits::Keeping>,
+    /// Of those who wait for the acknowledgement of a delivery.
+    pub(super) rush: Rush,
 }
 
 impl Lanes {
@@ -137,6 +139,7 @@ impl Lanes {
             claims: Lane::start(inbox::Claiming(server()), HELPERS),
             settlements: Lane::start(inbox::Settling(server()), HELPERS),
             visits: Lane::start(visits::Keeping(server()), KEEPERS),
+            rush: Rush::default(),
         }
     }
 }

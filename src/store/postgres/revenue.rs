@@ -286,7 +286,7 @@ impl RevenueStore for PostgresStore {
         let query = sqlx::query(
             "select deal_id, ad_id, ad_set_id, campaign_id, method, confidence, kind, stage,
                  amount_minor, currency, is_cash, occurred_at
-             from revenue_ledger where tenant = $1 and deal_id = any ($2) order by sequence",
+             from revenue_ledger where tenant = $1 and deal_id in (select unnest($2::text[])) order by sequence",
         )
         .bind(tenant.as_str())
         .bind(column(deals, DealId::as_str));

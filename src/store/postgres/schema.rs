@@ -95,6 +95,11 @@ const SCRIPTS: &[Script] = &[
         "models",
         include_str!("../../../migrations/postgres/0020_models.sql"),
     ),
+    (
+        21,
+        "spend_sums",
+        include_str!("../../../migrations/postgres/0021_spend_sums.sql"),
+    ),
 ];
 
 /// Migrates the database if need be. All migrations are one transaction, under a lock: a process

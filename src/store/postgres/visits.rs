@@ -225,7 +225,7 @@ impl VisitStore for PostgresStore {
         let query = sqlx::query(concat!(
             "select ",
             columns!(),
-            " from click_tracking where tenant = $1 and id = any ($2) order by id"
+            " from click_tracking where tenant = $1 and id in (select unnest($2::text[])) order by id"
         ))
         .bind(tenant.as_str())
         .bind(column(ids, |id| id.as_str()));

@@ -5,8 +5,9 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::cells::{Cells, Columns};
-use super::values::{clean, corrupt, entity, micros, micros_opt, money, money_opt, run_status};
+use super::values::{clean, corrupt, entity, id, micros, micros_opt, money, money_opt, run_status};
 use crate::domain::change::{BudgetMove, PendingChange, Target};
+use crate::domain::ids::{AdId, AdSetId, CampaignId};
 use crate::domain::money::{Currency, Money};
 use crate::domain::structure::{
     Account, AccountStatus, Ad, AdSet, Budget, Campaign, Creative, EffectiveStatus, EntityRef,
@@ -318,6 +319,22 @@ pub(in crate::store) fn structure<R: Cells>(
         }
     }
     Ok(structure)
+}
+
+/// Where the ads are.
+pub(in crate::store) const AD_PLACES: &str = "
+    select id, ad_set_id, campaign_id from ad_entities
+    where tenant = $1 and entity_type = 'ad' and gone_at is null order by id";
+
+/// Reads what [`AD_PLACES`] finds.
+pub(in crate::store) fn ad_places(
+    rows: Vec<(String, String, String)>,
+) -> Result<Vec<(AdId, AdSetId, CampaignId)>, StoreError> {
+    rows.iter()
+        .map(|(ad, ad_set, campaign)| {
+            Ok((id(TABLE, ad)?, id(TABLE, ad_set)?, id(TABLE, campaign)?))
+        })
+        .collect()
 }
 
 /// Every object of a structure.

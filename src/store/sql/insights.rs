@@ -90,6 +90,19 @@ pub(in crate::store) fn spend_of_hours(
         .collect()
 }
 
+/// Takes away what a pull covers, by the names of [`KEPT`]; `$4` is the pull's time. What follows bounds
+/// the campaigns.
+pub(in crate::store) const fn uncover(is_hourly: bool) -> &'static str {
+    // Written out, since only so is an index of these rows alone of use.
+    if is_hourly {
+        "delete from ad_insights
+         where tenant = $1 and day between $2 and $3 and hour >= 0 and pulled_at <= $4"
+    } else {
+        "delete from ad_insights
+         where tenant = $1 and day between $2 and $3 and hour = -1 and pulled_at <= $4"
+    }
+}
+
 /// Daily rows that a pull covers, as they are kept; `$1` is the tenant, `$2` and `$3` are the days, `$4`
 /// the pull's time. What follows bounds the campaigns.
 pub(in crate::store) const KEPT: &str = "

@@ -2,9 +2,10 @@
 //! Who asks alone waits for nobody; under load one sync serves many.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::sync::{Mutex, Notify, mpsc, oneshot};
 
 use crate::store::StoreError;
 use crate::store::nodes::Fence;
@@ -12,8 +13,8 @@ use crate::store::nodes::Fence;
 /// Requests that share a commit at most, so that no transaction grows without bound.
 const BATCH_MAX: usize = 256;
 
-/// Bytes that share a commit at most, except for one request that is larger by itself.
-const BATCH_BYTES_MAX: usize = 4 * 1_024 * 1_024;
+/// Bytes that share a commit at most.
+pub(in crate::store) const BATCH_BYTES_MAX: usize = 4 * 1_024 * 1_024;
 
 /// How long a worker without work keeps what it works with.
 const KEPT_FOR: Duration = Duration::from_millis(50);
@@ -29,8 +30,15 @@ pub(in crate::store) trait Work: Send + Sync + 'static {
     /// What is being done.
     const DOING: &'static str;
 
-    /// How much memory a request takes that may be large.
-    fn bytes(_asked: &Self::Asked) -> usize {
+    /// What the sizes of a batch come to at most at this time, except for one request that is larger by
+    /// itself.
+    fn size_max(&self) -> usize {
+        BATCH_BYTES_MAX
+    }
+
+    /// How much a request adds to its batch that may be large: bytes, unless `size_max` counts
+    /// something else.
+    fn size(_asked: &Self::Asked) -> usize {
         0
     }
 
@@ -121,7 +129,7 @@ async fn keep_working<W: Work>(work: Arc<W>, receiver: Arc<Mutex<mpsc::Receiver<
             Some(0) => return,
             Some(_) => {
                 let kept = kept.get_or_insert_default();
-                for batch in cut::<W>(arrived) {
+                for batch in cut::<W>(arrived, work.size_max()) {
                     serve(&*work, kept, batch).await;
                 }
             }
@@ -130,16 +138,16 @@ async fn keep_working<W: Work>(work: Arc<W>, receiver: Arc<Mutex<mpsc::Receiver<
 }
 
 /// Cuts what arrived into batches of a bearable size.
-fn cut<W: Work>(arrived: Vec<Waiting<W>>) -> Vec<Vec<Waiting<W>>> {
+fn cut<W: Work>(arrived: Vec<Waiting<W>>, size_max: usize) -> Vec<Vec<Waiting<W>>> {
     let mut batches: Vec<Vec<Waiting<W>>> = Vec::new();
-    let mut bytes = 0;
+    let mut sum = 0;
     for waiting in arrived {
-        let size = W::bytes(&waiting.0.asked);
-        bytes += size;
+        let size = W::size(&waiting.0.asked);
+        sum += size;
         match batches.last_mut() {
-            Some(batch) if bytes <= BATCH_BYTES_MAX => batch.push(waiting),
+            Some(batch) if sum <= size_max => batch.push(waiting),
             _ => {
-                bytes = size;
+                sum = size;
                 batches.push(vec![waiting]);
             }
         }
@@ -159,7 +167,7 @@ async fn serve<W: Work>(work: &W, kept: &mut W::Kept, batch: Vec<Waiting<W>>) {
             for request in &requests {
                 let alone = work.work(kept, std::slice::from_ref(request)).await;
                 results.push(
-                    alone.and_then(|mut one| one.pop().unwrap_or_else(|| Err(no_answer::<W>()))),
+                    alone.and_then(|mut one| one.pop().unwrap_or_else(|| Err(no_answer(W::DOING)))),
                 );
             }
             results
@@ -168,15 +176,63 @@ async fn serve<W: Work>(work: &W, kept: &mut W::Kept, batch: Vec<Waiting<W>>) {
     };
     let mut results = results.into_iter();
     for answer in answers {
-        let result = results.next().unwrap_or_else(|| Err(no_answer::<W>()));
+        let result = results.next().unwrap_or_else(|| Err(no_answer(W::DOING)));
         let _ = answer.send(result); // whoever asked may be gone; what was done stands
     }
 }
 
-fn no_answer<W: Work>() -> StoreError {
+pub(in crate::store) fn no_answer(doing: &'static str) -> StoreError {
     StoreError::Broken {
-        doing: W::DOING,
+        doing,
         cause: "a request got no answer".into(),
+    }
+}
+
+/// How long who can wait gives way to those who cannot, at most.
+const GIVE_WAY_FOR: Duration = Duration::from_secs(1);
+
+/// Those who cannot wait, and those who give way to them: a vendor gives up on an acknowledgement after
+/// seconds, and what it is about can be read when the rush is over. Who gives way does so for a bounded
+/// time, so that a rush without an end is worked off beside it.
+#[derive(Debug, Clone, Default)]
+pub(in crate::store) struct Rush(Arc<Crowd>);
+
+#[derive(Debug, Default)]
+struct Crowd {
+    count: AtomicUsize,
+    is_over: Notify,
+}
+
+/// One who cannot wait, until dropped.
+#[derive(Debug)]
+pub(in crate::store) struct InRush<'r>(&'r Crowd);
+
+impl Rush {
+    /// Joins those who cannot wait.
+    pub(in crate::store) fn join(&self) -> InRush<'_> {
+        self.0.count.fetch_add(1, Ordering::SeqCst);
+        InRush(&self.0)
+    }
+
+    /// Whether there is somebody who cannot wait.
+    pub(in crate::store) fn is_on(&self) -> bool {
+        self.0.count.load(Ordering::SeqCst) > 0
+    }
+
+    /// Waits until there is nobody who cannot, or long enough.
+    pub(in crate::store) async fn give_way(&self) {
+        let is_over = self.0.is_over.notified(); // from here on none is missed
+        if self.is_on() {
+            let _ = tokio::time::timeout(GIVE_WAY_FOR, is_over).await; // either is reason to go on
+        }
+    }
+}
+
+impl Drop for InRush<'_> {
+    fn drop(&mut self) {
+        if self.0.count.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.0.is_over.notify_waiters();
+        }
     }
 }
 
@@ -218,7 +274,7 @@ mod tests {
         type Kept = ();
         const DOING: &'static str = "noting";
 
-        fn bytes(asked: &u32) -> usize {
+        fn size(asked: &u32) -> usize {
             if *asked == 1_000_000 {
                 BATCH_BYTES_MAX
             } else {
@@ -273,6 +329,25 @@ mod tests {
         let lane = Lane::start(Noting(Arc::default()), 1);
         let answers = ask(&lane, [12, 13, 14].into_iter()).await;
         assert_eq!(answers, [Some(12), None, Some(14)]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_can_wait_gives_way_but_not_for_ever() {
+        let rush = Rush::default();
+        let took = async || {
+            let begin = tokio::time::Instant::now();
+            rush.give_way().await;
+            begin.elapsed()
+        };
+        assert_eq!(took().await, Duration::ZERO);
+        let (first, second) = (rush.join(), rush.join());
+        assert_eq!(took().await, GIVE_WAY_FOR);
+        drop(first);
+        let over = async {
+            tokio::time::sleep(GIVE_WAY_FOR / 2).await;
+            drop(second);
+        };
+        assert_eq!(tokio::join!(took(), over).0, GIVE_WAY_FOR / 2);
     }
 
     #[tokio::test]

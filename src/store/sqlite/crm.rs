@@ -28,27 +28,29 @@ const RECORDING: &str = "recording what the CRM said";
 pub(super) async fn request(
     conn: &mut SqliteConnection,
     tenant: &TenantId,
-    deals: &[DealId],
-    now: Timestamp,
+    deals: impl IntoIterator<Item = (&DealId, Timestamp)>,
 ) -> Result<(), StoreError> {
-    if deals.is_empty() {
-        return Ok(());
-    }
+    const DOING: &str = "asking for deals";
     // One statement for all: a statement costs more than the row that it writes, and whoever waits for
     // an acknowledgement waits for this.
-    let ids: Vec<&str> = deals.iter().map(DealId::as_str).collect();
+    let asked: Vec<_> = deals
+        .into_iter()
+        .map(|(deal, now)| (deal.as_str(), micros(now)))
+        .collect();
+    if asked.is_empty() {
+        return Ok(());
+    }
     sqlx::query(
         "insert into deal_requests (tenant, deal_id, first_asked_at, last_asked_at)
-         select $1, value, $3, $3 from json_each($2) where true
+         select $1, value ->> 0, value ->> 1, value ->> 1 from json_each($2) where true
          on conflict (tenant, deal_id) do update set last_asked_at = excluded.last_asked_at
          where excluded.last_asked_at > deal_requests.last_asked_at",
     )
     .bind(tenant.as_str())
-    .bind(serde_json::json!(ids).to_string())
-    .bind(micros(now))
+    .bind(json(&asked, DOING)?)
     .execute(&mut *conn)
     .await
-    .map_err(fault("asking for deals"))?;
+    .map_err(fault(DOING))?;
     Ok(())
 }
 
@@ -397,7 +399,7 @@ impl CrmStore for SqliteStore {
     ) -> Result<(), StoreError> {
         let doing = "asking for deals";
         let mut tx = self.write_for(tenant, doing).await?;
-        request(&mut tx, tenant, deals, now).await?;
+        request(&mut tx, tenant, deals.iter().map(|deal| (deal, now))).await?;
         tx.commit().await.map_err(fault(doing))
     }
 
@@ -553,6 +555,21 @@ impl CrmStore for SqliteStore {
         now: Timestamp,
         limit: u32,
     ) -> Result<Vec<UnsettledDeal>, StoreError> {
+        // Mostly there is none, and that is seen without a snapshot.
+        let is_any: bool = sqlx::query_scalar(
+            "select exists (select 1 from crm_deals
+                 where tenant = $1 and revision > settled_revision)
+             or exists (select 1 from crm_deals
+                 where tenant = $1 and retry_at is not null and retry_at <= $2)",
+        )
+        .bind(tenant.as_str())
+        .bind(micros(now))
+        .fetch_one(&self.readers)
+        .await
+        .map_err(fault(READING))?;
+        if !is_any {
+            return Ok(Vec::new());
+        }
         let mut tx = self.snapshot(READING).await?;
         let rows = sqlx::query(
             "select * from crm_deals where tenant = $1 and id in (

@@ -6,15 +6,15 @@ use sqlx::{QueryBuilder, SqliteConnection};
 use super::faults::fault;
 use super::{BIND_LIMIT, SqliteStore};
 use crate::domain::change::{BudgetMove, PendingChange, Target};
-use crate::domain::ids::TenantId;
+use crate::domain::ids::{AdId, AdSetId, CampaignId, TenantId};
 use crate::domain::money::{Currency, Money};
 use crate::domain::structure::{Account, Budget, EntityRef, RunStatus, Structure};
 use crate::domain::time::Timestamp;
 use crate::store::StoreError;
 use crate::store::entities::{Drift, EntityStore};
 use crate::store::sql::entities::{
-    EntityColumns, Object, Step, account, budget_move, first_budgets, in_flight, known, objects,
-    structure, take_up,
+    AD_PLACES, EntityColumns, Object, Step, account, ad_places, budget_move, first_budgets,
+    in_flight, known, objects, structure, take_up,
 };
 use crate::store::sql::values::{TargetColumns, clean, micros};
 
@@ -296,6 +296,18 @@ impl EntityStore for SqliteStore {
                 .map_err(fault(doing))?;
         let (account, read_at) = account(&row)?;
         Ok(Some((structure(account, &objects)?, read_at)))
+    }
+
+    async fn ad_places(
+        &self,
+        tenant: &TenantId,
+    ) -> Result<Vec<(AdId, AdSetId, CampaignId)>, StoreError> {
+        let rows = sqlx::query_as(AD_PLACES)
+            .bind(tenant.as_str())
+            .fetch_all(&self.readers)
+            .await
+            .map_err(fault("reading where the ads are"))?;
+        ad_places(rows)
     }
 
     async fn budget_moves(

@@ -1,13 +1,15 @@
 //! The inbox of each tenant.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
-use sqlx::{Connection, SqliteConnection};
+use sqlx::{QueryBuilder, SqliteConnection};
 
 use super::SqliteStore;
 use super::crm::request;
 use super::faults::fault;
-use super::lanes::Each;
-use crate::domain::ids::TenantId;
+use super::lanes::{Together, news};
+use crate::domain::ids::{DealId, TenantId};
 use crate::domain::time::Timestamp;
 use crate::store::StoreError;
 use crate::store::inbox::{
@@ -16,34 +18,59 @@ use crate::store::inbox::{
 use crate::store::sql::bodies::packed;
 use crate::store::sql::inbox::{Claim, Keep, Settle, claimed, depth, quarantined};
 use crate::store::sql::nodes::check_own;
-use crate::store::sql::not_one;
 use crate::store::sql::values::{at_opt, clean, micros};
+use crate::store::sql::{json, not_one};
 
 /// Keeps deliveries; answers `false` for a repeat.
 #[derive(Debug)]
 pub(super) struct Keeping;
 
-impl Each for Keeping {
+impl Together for Keeping {
     type Asked = Keep;
     type Answer = bool;
     const DOING: &'static str = "keeping a delivery";
-    const IS_ONE_STATEMENT: bool = true;
+    const BY_ONE_STATEMENT: usize = usize::MAX;
 
-    async fn one(conn: &mut SqliteConnection, keep: &Keep) -> Result<bool, StoreError> {
-        let done = sqlx::query(
-            "insert into inbox (tenant, source, dedup_key, body, received_at, status)
-             values ($1, $2, $3, $4, $5, 'waiting')
-             on conflict (tenant, source, dedup_key) do nothing",
-        )
-        .bind(keep.tenant.as_str())
-        .bind(clean(&keep.delivery.source))
-        .bind(clean(&keep.delivery.dedup_key))
-        .bind(keep.delivery.body.as_slice())
-        .bind(micros(keep.now))
-        .execute(conn)
-        .await
-        .map_err(fault(Self::DOING))?;
-        Ok(done.rows_affected() == 1)
+    fn size(keep: &Keep) -> usize {
+        keep.delivery.body.len()
+    }
+
+    async fn all(
+        conn: &mut SqliteConnection,
+        asked: &[&Keep],
+    ) -> Result<Vec<Result<bool, StoreError>>, StoreError> {
+        let key = |keep: &Keep| {
+            (
+                keep.tenant.as_str().to_owned(),
+                clean(&keep.delivery.source).into_owned(),
+                clean(&keep.delivery.dedup_key).into_owned(),
+            )
+        };
+        let mut query = QueryBuilder::new(
+            "insert into inbox (tenant, source, dedup_key, body, received_at, status) ",
+        );
+        query.push_values(asked, |mut values, keep| {
+            let (tenant, source, dedup_key) = key(keep);
+            values
+                .push_bind(tenant)
+                .push_bind(source)
+                .push_bind(dedup_key)
+                .push_bind(keep.delivery.body.as_slice())
+                .push_bind(micros(keep.now))
+                .push("'waiting'");
+        });
+        query.push(
+            " on conflict (tenant, source, dedup_key) do nothing
+             returning tenant, source, dedup_key",
+        );
+        let written: Vec<(String, String, String)> = query
+            .build_query_as()
+            .persistent(false) // its length differs each time
+            .fetch_all(conn)
+            .await
+            .map_err(fault(Self::DOING))?;
+        let asked = asked.iter().map(|keep| key(keep));
+        Ok(news(asked, written.into_iter()))
     }
 }
 
@@ -51,35 +78,39 @@ impl Each for Keeping {
 #[derive(Debug)]
 pub(super) struct Claiming;
 
-impl Each for Claiming {
+impl Together for Claiming {
     type Asked = Claim;
     type Answer = Vec<ClaimedDelivery>;
     const DOING: &'static str = "claiming deliveries";
-    const IS_ONE_STATEMENT: bool = true;
+    const BY_ONE_STATEMENT: usize = 1;
 
-    async fn one(
+    async fn all(
         conn: &mut SqliteConnection,
-        claim: &Claim,
-    ) -> Result<Vec<ClaimedDelivery>, StoreError> {
-        let rows = sqlx::query(
-            "update inbox set status = 'claimed', attempt = attempt + 1, lease_until = $3
-             where tenant = $1 and id in (
-                 select id from inbox
-                 where tenant = $1 and status in ('waiting', 'claimed')
-                   and (status = 'waiting' or lease_until <= $2)
-                 order by id limit $4)
-             returning id, source, body, received_at, attempt",
-        )
-        .bind(claim.tenant.as_str())
-        .bind(micros(claim.now))
-        .bind(micros(claim.lease_until))
-        .bind(i64::from(claim.limit))
-        .fetch_all(conn)
-        .await
-        .map_err(fault(Self::DOING))?;
-        let mut deliveries = rows.iter().map(claimed).collect::<Result<Vec<_>, _>>()?;
-        deliveries.sort_unstable_by_key(|delivery| delivery.id); // `returning` promises no order
-        Ok(deliveries)
+        asked: &[&Claim],
+    ) -> Result<Vec<Result<Vec<ClaimedDelivery>, StoreError>>, StoreError> {
+        let mut results = Vec::with_capacity(asked.len());
+        for claim in asked {
+            let rows = sqlx::query(
+                "update inbox set status = 'claimed', attempt = attempt + 1, lease_until = $3
+                 where tenant = $1 and id in (
+                     select id from inbox
+                     where tenant = $1 and status in ('waiting', 'claimed')
+                       and (status = 'waiting' or lease_until <= $2)
+                     order by id limit $4)
+                 returning id, source, body, received_at, attempt",
+            )
+            .bind(claim.tenant.as_str())
+            .bind(micros(claim.now))
+            .bind(micros(claim.lease_until))
+            .bind(i64::from(claim.limit))
+            .fetch_all(&mut *conn)
+            .await
+            .map_err(fault(Self::DOING))?;
+            let mut deliveries = rows.iter().map(claimed).collect::<Result<Vec<_>, _>>()?;
+            deliveries.sort_unstable_by_key(|delivery| delivery.id); // `returning` promises no order
+            results.push(Ok(deliveries));
+        }
+        Ok(results)
     }
 }
 
@@ -87,50 +118,88 @@ impl Each for Claiming {
 #[derive(Debug)]
 pub(super) struct Settling;
 
-impl Each for Settling {
+impl Together for Settling {
     type Asked = Settle;
     type Answer = ();
     const DOING: &'static str = "settling a delivery";
+    /// Deals asked for. The more share a commit the less each costs, for they lie all over a table …
+    const SIZE_MAX: usize = 20_000;
+    /// … but the acknowledgement of a delivery may have to wait behind it.
+    const SIZE_MAX_IN_RUSH: usize = 2_500;
 
-    async fn one(conn: &mut SqliteConnection, settle: &Settle) -> Result<(), StoreError> {
+    fn size(settle: &Settle) -> usize {
+        settle.outcome.wanted.len() + settle.outcome.poison.len()
+    }
+
+    async fn all(
+        conn: &mut SqliteConnection,
+        asked: &[&Settle],
+    ) -> Result<Vec<Result<(), StoreError>>, StoreError> {
         let doing = Self::DOING;
-        // A savepoint, so that of what is refused in the middle nothing stays.
-        let mut tx = conn.begin().await.map_err(fault(doing))?;
-        let source: Option<String> = sqlx::query_scalar(
-            "update inbox set status = 'settled', settled_at = $4, lease_until = null,
-                 body = case $5 when 1 then x'' else body end
-             where tenant = $1 and id = $2 and attempt = $3 and status = 'claimed'
-             returning source",
+        let rows: Vec<_> = asked
+            .iter()
+            .map(|settle| {
+                let is_personal = i64::from(settle.outcome.is_personal);
+                let tenant = settle.tenant.as_str();
+                (
+                    tenant,
+                    settle.id,
+                    settle.attempt,
+                    micros(settle.now),
+                    is_personal,
+                )
+            })
+            .collect();
+        let settled: Vec<(i64, i64, String)> = sqlx::query_as(
+            "update inbox set status = 'settled', settled_at = asked.now, lease_until = null,
+                 body = case asked.is_personal when 1 then x'' else body end
+             from (select value ->> 0 as tenant, value ->> 1 as id, value ->> 2 as attempt,
+                     value ->> 3 as now, value ->> 4 as is_personal from json_each($1)) as asked
+             where inbox.tenant = asked.tenant and inbox.id = asked.id
+               and inbox.attempt = asked.attempt and inbox.status = 'claimed'
+             returning id, attempt, source",
         )
-        .bind(settle.tenant.as_str())
-        .bind(settle.id)
-        .bind(settle.attempt)
-        .bind(micros(settle.now))
-        .bind(i64::from(settle.outcome.is_personal))
-        .fetch_optional(&mut *tx)
+        .bind(json(&rows, doing)?)
+        .fetch_all(&mut *conn)
         .await
         .map_err(fault(doing))?;
-        let Some(source) = source else {
-            return Err(not_one(doing, 0));
-        };
-        let outcome = &settle.outcome;
-        request(&mut tx, &settle.tenant, &outcome.wanted, settle.now).await?;
-        for (body, reason) in &outcome.poison {
-            sqlx::query(
-                "insert into inbox (tenant, source, parent_id, body, received_at, status, reason)
-                 values ($1, $2, $3, $4, $5, 'quarantined', $6)",
-            )
-            .bind(settle.tenant.as_str())
-            .bind(&source)
-            .bind(settle.id)
-            .bind(&*packed(body))
-            .bind(micros(settle.now))
-            .bind(clean(reason))
-            .execute(&mut *tx)
-            .await
-            .map_err(fault(doing))?;
+        let mut settled: BTreeMap<_, _> = settled
+            .into_iter()
+            .map(|(id, attempt, source)| ((id, attempt), source))
+            .collect();
+        let mut results = Vec::with_capacity(asked.len());
+        let mut wanted: BTreeMap<&TenantId, BTreeMap<&DealId, Timestamp>> = BTreeMap::new();
+        for settle in asked {
+            let Some(source) = settled.remove(&(settle.id, settle.attempt)) else {
+                results.push(Err(not_one(doing, 0)));
+                continue;
+            };
+            let of_tenant = wanted.entry(&settle.tenant).or_default();
+            for deal in &settle.outcome.wanted {
+                let last = of_tenant.entry(deal).or_insert(settle.now);
+                *last = (*last).max(settle.now);
+            }
+            for (body, reason) in &settle.outcome.poison {
+                sqlx::query(
+                    "insert into inbox (tenant, source, parent_id, body, received_at, status, reason)
+                     values ($1, $2, $3, $4, $5, 'quarantined', $6)",
+                )
+                .bind(settle.tenant.as_str())
+                .bind(&source)
+                .bind(settle.id)
+                .bind(&*packed(body))
+                .bind(micros(settle.now))
+                .bind(clean(reason))
+                .execute(&mut *conn)
+                .await
+                .map_err(fault(doing))?;
+            }
+            results.push(Ok(()));
         }
-        tx.commit().await.map_err(fault(doing))
+        for (tenant, deals) in wanted {
+            request(conn, tenant, deals).await?;
+        }
+        Ok(results)
     }
 }
 
@@ -153,6 +222,7 @@ impl InboxStore for SqliteStore {
             },
             now,
         };
+        let _in_rush = self.lanes.rush.join();
         let is_new = self.lanes.deliveries.ask(keep, self.fence.clone()).await?;
         Ok(if is_new {
             Appended::New
@@ -175,6 +245,7 @@ impl InboxStore for SqliteStore {
             lease_until,
             limit,
         };
+        self.lanes.rush.give_way().await;
         self.lanes.claims.ask(claim, self.fence.clone()).await
     }
 

@@ -105,9 +105,7 @@ impl JobStore for SqliteStore {
         value: &str,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let doing = "moving a cursor";
-        let mut tx = self.write_for(tenant, doing).await?;
-        sqlx::query(
+        let query = sqlx::query(
             "insert into sync_cursors (tenant, name, value, updated_at) values ($1, $2, $3, $4)
              on conflict (tenant, name) do update set
                  value = excluded.value, updated_at = excluded.updated_at",
@@ -115,10 +113,8 @@ impl JobStore for SqliteStore {
         .bind(tenant.as_str())
         .bind(name)
         .bind(clean(value))
-        .bind(micros(now))
-        .execute(&mut *tx)
-        .await
-        .map_err(fault(doing))?;
-        tx.commit().await.map_err(fault(doing))
+        .bind(micros(now));
+        self.write_one(tenant, "moving a cursor", query).await?;
+        Ok(())
     }
 }

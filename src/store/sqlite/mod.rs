@@ -3,7 +3,7 @@
 //! Writers queue in this process for the one connection that writes, instead of colliding in the
 //! database, and every write begins with `begin immediate`: a transaction that reads first and
 //! writes later would fail at once if another process had written in between. The file is in WAL
-//! mode and synced in full, so what was answered with `Ok` survives a power cut.
+//! mode and, but for rehearsals, synced in full, so what was answered with `Ok` survives a power cut.
 
 mod audit;
 mod brought;
@@ -41,14 +41,16 @@ use std::sync::Arc;
 use std::time::Duration;
 pub use visits::CLICK_LOOKUPS;
 
+use sqlx::query::Query;
 use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+    SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
+    SqliteSynchronous,
 };
 use sqlx::{ConnectOptions, Sqlite, SqliteConnection, Transaction};
 
-use super::StoreError;
 use super::nodes::Fence;
 use super::sql::nodes::{check_own, deposed};
+use super::{Durability, StoreError};
 use crate::domain::ids::TenantId;
 use faults::{fault, is_busy};
 
@@ -63,6 +65,8 @@ pub struct OpenOptions {
     pub create: bool,
     /// Bring an older schema up to date. Without it an older schema is an error.
     pub migrate: bool,
+    /// What its writes survive.
+    pub durability: Durability,
     /// Connections that read, at most.
     pub readers: u32,
     /// Pages that each connection keeps in memory, in KiB.
@@ -76,6 +80,7 @@ impl Default for OpenOptions {
         Self {
             create: true,
             migrate: true,
+            durability: Durability::Machine,
             readers: 3,
             cache_kib: 2_048,
             busy_timeout: Duration::from_secs(5),
@@ -109,7 +114,10 @@ impl SqliteStore {
             .filename(&path)
             .create_if_missing(options.create)
             .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
+            .synchronous(match options.durability {
+                Durability::Machine => SqliteSynchronous::Full,
+                Durability::Process => SqliteSynchronous::Normal,
+            })
             .foreign_keys(true)
             .busy_timeout(options.busy_timeout)
             .pragma("cache_size", format!("-{}", options.cache_kib))
@@ -160,6 +168,26 @@ impl SqliteStore {
     ) -> Result<Transaction<'static, Sqlite>, StoreError> {
         check_own(self.fence.as_deref(), tenant, doing)?;
         self.write(doing).await
+    }
+
+    /// Writes for a tenant by one statement, and says how many rows it touched. Where no lease is to be
+    /// checked with it, it is a transaction by itself.
+    async fn write_one(
+        &self,
+        tenant: &TenantId,
+        doing: &'static str,
+        statement: Query<'_, Sqlite, SqliteArguments>,
+    ) -> Result<u64, StoreError> {
+        let done = if self.fence.is_none() {
+            statement.execute(&self.writer).await
+        } else {
+            let mut tx = self.write_for(tenant, doing).await?;
+            match statement.execute(&mut *tx).await {
+                Ok(done) => tx.commit().await.map(|()| done),
+                Err(error) => Err(error),
+            }
+        };
+        Ok(done.map_err(fault(doing))?.rows_affected())
     }
 
     /// Begins a read of several statements that must see one state.

@@ -97,6 +97,11 @@ const SCRIPTS: &[Script] = &[
         "models",
         include_str!("../../../migrations/sqlite/0020_models.sql"),
     ),
+    (
+        21,
+        "spend_sums",
+        include_str!("../../../migrations/sqlite/0021_spend_sums.sql"),
+    ),
 ];
 
 /// The version a database is at; 0 before the first migration.

@@ -2,11 +2,11 @@
 
 use async_trait::async_trait;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use sqlx::SqliteConnection;
+use sqlx::{QueryBuilder, SqliteConnection};
 
 use super::SqliteStore;
 use super::faults::fault;
-use super::lanes::Each;
+use super::lanes::{Together, news};
 use crate::domain::ids::{TenantId, VisitId};
 use crate::domain::time::Timestamp;
 use crate::domain::visit::Visit;
@@ -22,36 +22,49 @@ use crate::store::visits::{ClickLookup, VisitStore};
 #[derive(Debug)]
 pub(super) struct Keeping;
 
-impl Each for Keeping {
+impl Together for Keeping {
     type Asked = Keep;
     type Answer = bool;
     const DOING: &'static str = "keeping a visit";
-    const IS_ONE_STATEMENT: bool = true;
+    const BY_ONE_STATEMENT: usize = usize::MAX;
 
-    async fn one(conn: &mut SqliteConnection, keep: &Keep) -> Result<bool, StoreError> {
-        let visit = &keep.visit;
-        let done = sqlx::query(
+    async fn all(
+        conn: &mut SqliteConnection,
+        asked: &[&Keep],
+    ) -> Result<Vec<Result<bool, StoreError>>, StoreError> {
+        let mut query = QueryBuilder::new(
             "insert into click_tracking (tenant, id, at, fbclid, ad_id, ad_set_id, campaign_id,
-                 utm_source, has_consent, fingerprint, ip, user_agent)
-             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
-             on conflict (tenant, id) do nothing",
-        )
-        .bind(keep.tenant.as_str())
-        .bind(visit.id.as_str())
-        .bind(micros(visit.at))
-        .bind(clean_opt(visit.ad.fbclid.as_deref()))
-        .bind(visit.ad.ad.as_ref().map(|id| id.as_str()))
-        .bind(visit.ad.ad_set.as_ref().map(|id| id.as_str()))
-        .bind(visit.ad.campaign.as_ref().map(|id| id.as_str()))
-        .bind(clean_opt(visit.ad.utm_source.as_deref()))
-        .bind(i64::from(visit.has_consent))
-        .bind(hash(visit, &visit.fingerprint))
-        .bind(hash(visit, &visit.ip))
-        .bind(hash(visit, &visit.user_agent))
-        .execute(conn)
-        .await
-        .map_err(fault(Self::DOING))?;
-        Ok(done.rows_affected() == 1)
+                 utm_source, has_consent, fingerprint, ip, user_agent) ",
+        );
+        query.push_values(asked, |mut values, Keep { tenant, visit }| {
+            values
+                .push_bind(tenant.as_str())
+                .push_bind(visit.id.as_str())
+                .push_bind(micros(visit.at))
+                .push_bind(clean_opt(visit.ad.fbclid.as_deref()))
+                .push_bind(visit.ad.ad.as_ref().map(|id| id.as_str()))
+                .push_bind(visit.ad.ad_set.as_ref().map(|id| id.as_str()))
+                .push_bind(visit.ad.campaign.as_ref().map(|id| id.as_str()))
+                .push_bind(clean_opt(visit.ad.utm_source.as_deref()))
+                .push_bind(i64::from(visit.has_consent))
+                .push_bind(hash(visit, &visit.fingerprint))
+                .push_bind(hash(visit, &visit.ip))
+                .push_bind(hash(visit, &visit.user_agent));
+        });
+        query.push(" on conflict (tenant, id) do nothing returning tenant, id");
+        let written: Vec<(String, String)> = query
+            .build_query_as()
+            .persistent(false) // its length differs each time
+            .fetch_all(conn)
+            .await
+            .map_err(fault(Self::DOING))?;
+        let written = written
+            .iter()
+            .map(|(tenant, id)| (tenant.as_str(), id.as_str()));
+        let asked = asked
+            .iter()
+            .map(|keep| (keep.tenant.as_str(), keep.visit.id.as_str()));
+        Ok(news(asked, written))
     }
 }
 

@@ -486,6 +486,64 @@ impl MetaClient {
     }
 }
 
+/// What a write takes, and the parameters that say it.
+fn setting(
+    entity: &EntityRef,
+    target: Target,
+) -> Result<(Need, Vec<(&'static str, String)>), VendorError> {
+    match (entity, target) {
+        (_, Target::Status(RunStatus::Paused)) => {
+            Ok((Need::Pause, vec![("status", "PAUSED".to_owned())]))
+        }
+        (_, Target::Status(RunStatus::Active)) => {
+            Ok((Need::Write, vec![("status", "ACTIVE".to_owned())]))
+        }
+        // Meta takes minor units of its own table, which is what our money is.
+        (EntityRef::Campaign(_) | EntityRef::AdSet(_), Target::DailyBudget(money))
+            if money.minor() > 0 =>
+        {
+            let budget = money.minor().to_string();
+            Ok((Need::Write, vec![("daily_budget", budget)]))
+        }
+        (_, Target::DailyBudget(_) | Target::Status(_)) => {
+            let detail = format!("{entity} cannot be set to {target}; nothing was sent");
+            Err(refused(Refusal::BadValue, detail))
+        }
+    }
+}
+
+impl MetaClient {
+    /// Sends a write, and makes sure that Meta says it did it.
+    async fn send_setting(
+        &self,
+        permit: Permit,
+        entity: &EntityRef,
+        need: Need,
+        parameters: Vec<(&'static str, String)>,
+    ) -> Result<WriteReceipt, VendorError> {
+        let id = object_id(entity)?;
+        let answered = self
+            .send(permit, need, id, parameters, &self.authorization)
+            .await?;
+        let body = &answered.body;
+        let is_accepted = match body.get("success") {
+            Some(success) => success == &Value::Bool(true) || success == "true",
+            None => body.get("id").is_some(),
+        };
+        if is_accepted {
+            Ok(WriteReceipt {
+                request: answered.request,
+            })
+        } else {
+            Err(VendorError::Unknown {
+                vendor: META,
+                detail: "it answered neither that it did it nor why not".to_owned(),
+                cause: None,
+            })
+        }
+    }
+}
+
 #[async_trait]
 impl MetaAds for MetaClient {
     fn ad_account(&self) -> &AdAccountId {
@@ -653,53 +711,27 @@ impl MetaAds for MetaClient {
         }
     }
 
+    async fn rehearse(
+        &self,
+        permit: Permit,
+        entity: &EntityRef,
+        target: Target,
+    ) -> Result<(), VendorError> {
+        let (need, mut parameters) = setting(entity, target)?;
+        let only = r#"["validate_only"]"#.to_owned();
+        parameters.push(("execution_options", only));
+        self.send_setting(permit, entity, need, parameters).await?;
+        Ok(())
+    }
+
     async fn write(
         &self,
         permit: Permit,
         entity: &EntityRef,
         target: Target,
     ) -> Result<WriteReceipt, VendorError> {
-        let id = object_id(entity)?;
-        let (need, parameters) = match (entity, target) {
-            (_, Target::Status(RunStatus::Paused)) => {
-                (Need::Pause, vec![("status", "PAUSED".to_owned())])
-            }
-            (_, Target::Status(RunStatus::Active)) => {
-                (Need::Write, vec![("status", "ACTIVE".to_owned())])
-            }
-            (EntityRef::Campaign(_) | EntityRef::AdSet(_), Target::DailyBudget(money))
-                if money.minor() > 0 =>
-            {
-                // Meta takes minor units of its own table, which is what our money is.
-                (
-                    Need::Write,
-                    vec![("daily_budget", money.minor().to_string())],
-                )
-            }
-            (_, Target::DailyBudget(_) | Target::Status(_)) => {
-                let detail = format!("{entity} cannot be set to {target}; nothing was sent");
-                return Err(refused(Refusal::BadValue, detail));
-            }
-        };
-        let answered = self
-            .send(permit, need, id, parameters, &self.authorization)
-            .await?;
-        let body = &answered.body;
-        let is_accepted = match body.get("success") {
-            Some(success) => success == &Value::Bool(true) || success == "true",
-            None => body.get("id").is_some(),
-        };
-        if is_accepted {
-            Ok(WriteReceipt {
-                request: answered.request,
-            })
-        } else {
-            Err(VendorError::Unknown {
-                vendor: META,
-                detail: "it answered neither that it did it nor why not".to_owned(),
-                cause: None,
-            })
-        }
+        let (need, parameters) = setting(entity, target)?;
+        self.send_setting(permit, entity, need, parameters).await
     }
 
     async fn leads(

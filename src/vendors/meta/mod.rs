@@ -203,6 +203,15 @@ pub trait MetaAds: Send + Sync {
         entity: &EntityRef,
     ) -> Result<Option<LiveSettings>, VendorError>;
 
+    /// Asks whether [`Self::write`] would be taken; nothing changes. Source: Meta's
+    /// `execution_options=["validate_only"]`, which runs the checks of the write and counts as one.
+    async fn rehearse(
+        &self,
+        permit: Permit,
+        entity: &EntityRef,
+        target: Target,
+    ) -> Result<(), VendorError>;
+
     /// Sets a daily budget or a status.
     async fn write(
         &self,

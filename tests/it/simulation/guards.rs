@@ -229,6 +229,12 @@ fn guards(sim: &Sim, earlier: &[Sent<'_>], one: &Sent<'_>) {
             told()
         );
     }
+    let raises = matches!((write.before, write.after), (Target::DailyBudget(a), Target::DailyBudget(b)) if b.minor() > a.minor());
+    assert!(
+        !raises || !limits.ask_before_raise || write.was_rehearsed,
+        "Meta was not asked: {}",
+        told()
+    );
     if one.is_by_person() {
         return;
     }
@@ -240,7 +246,6 @@ fn guards(sim: &Sim, earlier: &[Sent<'_>], one: &Sent<'_>) {
     if change.proposed.needs_approval {
         return;
     }
-    let raises = matches!((write.before, write.after), (Target::DailyBudget(a), Target::DailyBudget(b)) if b.minor() > a.minor());
     let level = sim.settings.autonomy.raise;
     let is_free = level == roasd::domain::autonomy::Autonomy::Auto;
     assert!(!raises || is_free, "nobody approved: {}", told());

@@ -55,6 +55,8 @@ pub(super) struct Write {
     pub(super) live_ads: usize,
     /// Whether roasd knew of every edit.
     pub(super) was_synced: bool,
+    /// Whether Meta had said that it would take it.
+    pub(super) was_rehearsed: bool,
 }
 
 struct State {
@@ -67,6 +69,8 @@ struct State {
     is_paused: bool,
     is_synced: bool,
     interruption: Option<Interruption>,
+    /// What Meta said last that it would take.
+    rehearsed: Option<EntityRef>,
     lease: Option<Arc<Lease>>,
 }
 
@@ -131,6 +135,7 @@ impl SimMeta {
                 is_paused: false,
                 is_synced: true,
                 interruption: None,
+                rehearsed: None,
                 lease: None,
             }),
             interrupted: Notify::new(),
@@ -234,6 +239,7 @@ impl SimMeta {
             total,
             live_ads,
             was_synced: state.is_synced,
+            was_rehearsed: state.rehearsed.as_ref() == Some(entity),
         };
         state.journal.push(write);
     }
@@ -457,6 +463,28 @@ impl MetaAds for SimMeta {
             last_significant_edit: None,
             spent_today: Some(self.spent(entity)),
         }))
+    }
+
+    async fn rehearse(
+        &self,
+        _permit: Permit,
+        entity: &EntityRef,
+        _target: Target,
+    ) -> Result<(), VendorError> {
+        self.lock().rehearsed = None;
+        if self.trouble(10) {
+            return Err(retry("an outage"));
+        }
+        if self.trouble(10) {
+            return Err(VendorError::Refused {
+                vendor: "Meta",
+                detail: "100/1885272".to_owned(),
+                kind: Refusal::BadValue,
+                request: Some("trace".to_owned()),
+            });
+        }
+        self.lock().rehearsed = Some(entity.clone());
+        Ok(())
     }
 
     async fn write(

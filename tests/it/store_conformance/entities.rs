@@ -92,7 +92,10 @@ pub(super) async fn a_structure_reads_back_whole(db: Db) {
     whole.campaigns.insert(lifetime.id.clone(), lifetime);
     read(&db, &whole, 3).await;
     let found = db.structure(&acme()).await.unwrap();
-    assert_eq!(found, Some((whole, at(3))));
+    assert_eq!(found, Some((whole.clone(), at(3))));
+    let places = whole.ads.into_values();
+    let places: Vec<_> = places.map(|ad| (ad.id, ad.ad_set, ad.campaign)).collect();
+    assert_eq!(db.ad_places(&acme()).await.unwrap(), places);
 }
 
 pub(super) async fn a_first_read_is_no_drift(db: Db) {

@@ -25,8 +25,8 @@ use roasd::domain::ids::TenantId;
 use roasd::domain::time::{self, SignedDuration, Timestamp};
 use roasd::sandbox::journal::AcceptedWrite;
 use roasd::sandbox::{DeliverTo, Entry, Journal, Sandbox, SandboxConfig, TenantSpec};
-use roasd::store::Store;
 use roasd::store::changes::ChangeFilter;
+use roasd::store::{Durability, Store};
 use serde_json::Value;
 
 /// All rows there may be in a test.
@@ -108,7 +108,7 @@ async fn started(
 ) -> Daemon {
     let (clock, look) = (Arc::new(clock.clone()), time::minutes(1));
     let cue = cue.map(str::to_owned);
-    let daemon = Daemon::rehearse(config.clone(), clock, seed, look, cue);
+    let daemon = Daemon::rehearse(config.clone(), clock, seed, look, Durability::Process, cue);
     daemon.await.unwrap()
 }
 
