@@ -32,6 +32,9 @@ use crate::telemetry::{LogFormat, LogOptions};
 /// The address that HubSpot is told to call, and signs.
 pub const PUBLIC_URL: &str = "https://roasd.example.com";
 
+/// Where a daemon listens whose configuration names no other place.
+const PORT: u16 = 8787;
+
 /// What `demo` takes.
 #[derive(Debug, clap::Args)]
 pub struct DemoArgs {
@@ -91,7 +94,7 @@ pub async fn run(args: &DemoArgs, out: &mut (dyn Write + Send)) -> anyhow::Resul
     let hold = clock.hold();
     let shared: Arc<dyn Clock> = Arc::new(clock.clone());
     let sandbox = Sandbox::start(vendors, shared.clone()).await?;
-    let settings = Settings {
+    let mut settings = Settings {
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
         clock: None,
         poll: time::minutes(30),
@@ -129,6 +132,9 @@ pub async fn run(args: &DemoArgs, out: &mut (dyn Write + Send)) -> anyhow::Resul
         results.push(result(&spec, &sandbox, store.as_ref(), end).await?);
     }
     daemon.stop().await;
+    // Whoever looks at what is left by a daemon of their own finds it where any other is.
+    settings.listen.set_port(PORT);
+    write_config(dir, &sandbox, &settings)?;
     sandbox.stop().await;
     std::fs::write(dir.join(DONE), "")?;
     if args.json {

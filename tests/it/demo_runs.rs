@@ -59,6 +59,9 @@ fn the_same_seed_gives_the_same_result() {
             "{}",
             String::from_utf8_lossy(&done.stderr)
         );
+        // What is left can be looked at by a daemon where any other is.
+        let config = std::fs::read_to_string(dir.path().join("config.toml")).unwrap();
+        assert!(config.contains("listen = \"127.0.0.1:8787\""), "{config}");
         String::from_utf8(done.stdout).unwrap()
     };
     let (first, second) = (run(), run());

@@ -344,7 +344,7 @@ mod tests {
         assert_eq!(took().await, GIVE_WAY_FOR);
         drop(first);
         let over = async {
-            tokio::time::sleep(GIVE_WAY_FOR / 2).await;
+            tokio::time::advance(GIVE_WAY_FOR / 2).await;
             drop(second);
         };
         assert_eq!(tokio::join!(took(), over).0, GIVE_WAY_FOR / 2);

@@ -121,6 +121,9 @@ impl SqliteStore {
             .foreign_keys(true)
             .busy_timeout(options.busy_timeout)
             .pragma("cache_size", format!("-{}", options.cache_kib))
+            // Whoever's commit fills so many pages (16 MB) of the WAL writes them into the file: rarely, for
+            // a burst waits behind it meanwhile.
+            .pragma("wal_autocheckpoint", "4000")
             // A WAL that grew in a burst is given back to the disk.
             .pragma("journal_size_limit", "16777216")
             .disable_statement_logging();

@@ -487,10 +487,7 @@ impl MetaClient {
 }
 
 /// What a write takes, and the parameters that say it.
-fn setting(
-    entity: &EntityRef,
-    target: Target,
-) -> Result<(Need, Vec<(&'static str, String)>), VendorError> {
+fn setting(entity: &EntityRef, target: Target) -> Result<(Need, Parameters), VendorError> {
     match (entity, target) {
         (_, Target::Status(RunStatus::Paused)) => {
             Ok((Need::Pause, vec![("status", "PAUSED".to_owned())]))
@@ -519,7 +516,7 @@ impl MetaClient {
         permit: Permit,
         entity: &EntityRef,
         need: Need,
-        parameters: Vec<(&'static str, String)>,
+        parameters: Parameters,
     ) -> Result<WriteReceipt, VendorError> {
         let id = object_id(entity)?;
         let answered = self
