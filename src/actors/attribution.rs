@@ -50,7 +50,7 @@ const VALUED: &str = "revenue.valued";
 const GAUGE_EVERY: time::SignedDuration = time::hours(1);
 /// How often the stage looks by itself: retries of unattributed deals fall due by time alone, and what
 /// another process brought may have been told to nobody.
-const LOOK_EVERY: time::SignedDuration = time::hours(1);
+const LOOK_EVERY: time::SignedDuration = time::minutes(15);
 /// How long an unattributed deal rests between two tries, at least; see [`rest`].
 const RETRY_EVERY: time::SignedDuration = time::hours(6);
 /// How long what was learned of a tenant's visitors stands …

@@ -4,6 +4,7 @@
 //! An unanswered call is never repeated blindly: what was being sent when the process ended, or
 //! when no answer came, is settled by reading Meta first, before anything new is claimed.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -170,7 +171,6 @@ impl ExecutorWork {
     /// Carries one claimed change as far as it gets. `false` when Meta cannot be called at all.
     async fn execute(&self, claimed: ClaimedChange) -> Result<bool, StoreError> {
         let change = &claimed.change;
-        let proposed = &change.proposed;
         if change.attempt > ATTEMPTS_MAX {
             // Whoever tried it did not live to settle it: it is not tried for ever.
             let detail =
@@ -186,14 +186,13 @@ impl ExecutorWork {
             .await?;
             return Ok(true);
         }
-        if self.context.tenant.limits.ask_before_raise && proposed.is_raise() {
-            // Before anything is judged: no call comes between judging and writing.
-            if let Err(error) = self.rehearse(change).await {
-                self.note(Err(&error)).await?;
-                self.settle_refusal(change, &error).await?;
-                return Ok(!is_out(&error));
-            }
-        }
+        self.attempt(change, false).await
+    }
+
+    /// Reads, judges and sends. A raise that Meta has to be asked about is asked about once it is
+    /// allowed, and then read and judged anew: no call comes between judging and writing.
+    async fn attempt(&self, change: &PendingChange, is_asked: bool) -> Result<bool, StoreError> {
+        let proposed = &change.proposed;
         let is_pause = proposed.requested == Target::Status(RunStatus::Paused);
         let (write, read) = if is_pause {
             (CallKind::SafetyWrite, CallKind::SafetyWrite)
@@ -244,6 +243,10 @@ impl ExecutorWork {
             Ok(Verdict::Allow { target, clipped_by }) => {
                 if let Some(rule) = clipped_by {
                     self.count_guard(rule.as_str());
+                }
+                let asks = self.context.tenant.limits.ask_before_raise;
+                if asks && !is_asked && is_raise(&live, target) {
+                    return self.ask(change, target, write_permit).await;
                 }
                 self.send(change, &live, target, clipped_by, write_permit)
                     .await
@@ -332,14 +335,22 @@ impl ExecutorWork {
         }
     }
 
-    /// Asks Meta whether it would do it.
-    async fn rehearse(&self, change: &PendingChange) -> Result<(), VendorError> {
-        let proposed = &change.proposed;
-        let permit = self.context.permit(CallKind::Write).await?;
-        self.context
-            .meta
-            .rehearse(permit, &proposed.entity, proposed.requested)
-            .await
+    /// Asks Meta whether it would do it, and goes on if so.
+    async fn ask(
+        &self,
+        change: &PendingChange,
+        target: Target,
+        permit: Permit,
+    ) -> Result<bool, StoreError> {
+        let meta = &self.context.meta;
+        match meta.rehearse(permit, &change.proposed.entity, target).await {
+            Ok(()) => Box::pin(self.attempt(change, true)).await,
+            Err(error) => {
+                self.note(Err(&error)).await?;
+                self.settle_refusal(change, &error).await?;
+                Ok(!is_out(&error))
+            }
+        }
     }
 
     /// Commits the intent, calls, and settles by what Meta then shows.
@@ -926,6 +937,16 @@ impl ExecutorWork {
 
     fn key(&self) -> String {
         format!("{}/executor", self.context.tenant.id)
+    }
+}
+
+/// Whether a target is a larger daily budget than the one in force.
+fn is_raise(live: &meta::LiveSettings, target: Target) -> bool {
+    match (value_of(live, target), target) {
+        (Some(Target::DailyBudget(from)), Target::DailyBudget(to)) => {
+            to.compare(from).is_none_or(Ordering::is_gt)
+        }
+        _ => false,
     }
 }
 

@@ -385,8 +385,8 @@ section! {
         /// How long a budget rests after an edit that Meta counts as significant. Meta publishes no such
         /// span; a day lets one day's delivery settle and agrees with one change a day.
         significant_edit_quiet: SignedDuration = default("\"24h\"").within(0.0, 1_209_600.0),
-        /// Whether Meta is asked before each raise if it would take it (`validate_only`): a refusal then
-        /// shows before anything is judged or committed. Each costs a write of the account's allowance.
+        /// Whether Meta is asked before each raise if it would take it (`validate_only`), once the guards
+        /// allow it. Each asking costs a write of the account's allowance.
         ask_before_raise: bool = default("false"),
         /// The random wait before each write.
         jitter: DurationRange = default("\"3s..18s\"").within(0.0, 3_600.0),

@@ -6,7 +6,6 @@
 //! cancelled, rejected, refused, expired: from any state before executing
 //! ```
 
-use std::cmp::Ordering;
 use std::fmt;
 
 use super::autonomy::{ActionKind, Autonomy, AutonomyRules, TrackRecord};
@@ -250,19 +249,6 @@ pub struct ProposedChange {
     pub expires_at: Timestamp,
     /// When it was proposed.
     pub proposed_at: Timestamp,
-}
-
-impl ProposedChange {
-    /// Whether it raises a daily budget.
-    #[must_use]
-    pub fn is_raise(&self) -> bool {
-        match (self.expected, self.requested) {
-            (Target::DailyBudget(from), Target::DailyBudget(to)) => {
-                to.compare(from) == Some(Ordering::Greater)
-            }
-            (Target::DailyBudget(_) | Target::Status(_), _) => false,
-        }
-    }
 }
 
 /// A change as it stands in the queue.
