@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use super::PostgresStore;
 use super::session::Tx;
 use crate::domain::ids::TenantId;
-use crate::domain::model::{Event, HistoryLine, VersionName};
+use crate::domain::model::{HistoryLine, VersionName};
 use crate::domain::time::Timestamp;
 use crate::store::StoreError;
 use crate::store::models::{ModelStore, ModelVersion, RoleChange, RoleChanged, ShadowRun};
@@ -106,16 +106,7 @@ impl ModelStore for PostgresStore {
         if tx.run(query).await? == 0 {
             return Ok(false);
         }
-        let line = Line {
-            model,
-            version,
-            event: Event::Evaluated,
-            before: None,
-            actor,
-            reason: "on simulated markets",
-            evidence_json: Some(evaluation_json),
-            at,
-        };
+        let line = Line::evaluated(model, version, evaluation_json, actor, at);
         tell(&mut tx, &line).await?;
         tx.commit().await?;
         Ok(true)

@@ -181,6 +181,7 @@ async fn serve<W: Work>(work: &W, kept: &mut W::Kept, batch: Vec<Waiting<W>>) {
     }
 }
 
+/// That the work answered fewer than had asked.
 pub(in crate::store) fn no_answer(doing: &'static str) -> StoreError {
     StoreError::Broken {
         doing,

@@ -89,6 +89,26 @@ impl<'l> Line<'l> {
             at: model.registered_at,
         }
     }
+
+    /// That a version was held against simulated markets.
+    pub(in crate::store) const fn evaluated(
+        model: &'l str,
+        version: &'l VersionName,
+        evaluation_json: &'l str,
+        actor: &'l str,
+        at: Timestamp,
+    ) -> Self {
+        Self {
+            model,
+            version,
+            event: Event::Evaluated,
+            before: None,
+            actor,
+            reason: "on simulated markets",
+            evidence_json: Some(evaluation_json),
+            at,
+        }
+    }
 }
 
 /// Why a version was entered.

@@ -6,7 +6,7 @@ use sqlx::SqliteConnection;
 use super::SqliteStore;
 use super::faults::fault;
 use crate::domain::ids::TenantId;
-use crate::domain::model::{Event, HistoryLine, VersionName};
+use crate::domain::model::{HistoryLine, VersionName};
 use crate::domain::time::Timestamp;
 use crate::store::StoreError;
 use crate::store::models::{ModelStore, ModelVersion, RoleChange, RoleChanged, ShadowRun};
@@ -119,16 +119,7 @@ impl ModelStore for SqliteStore {
         if done.rows_affected() == 0 {
             return Ok(false);
         }
-        let line = Line {
-            model,
-            version,
-            event: Event::Evaluated,
-            before: None,
-            actor,
-            reason: "on simulated markets",
-            evidence_json: Some(evaluation_json),
-            at,
-        };
+        let line = Line::evaluated(model, version, evaluation_json, actor, at);
         tell(&mut tx, doing, &line).await?;
         tx.commit().await.map_err(fault(doing))?;
         Ok(true)
